@@ -1,0 +1,163 @@
+"""Every error that Bhavcast reports, as one tree; each has a code, a status and a page in docs/reference/errors.md."""
+
+from typing import ClassVar
+
+
+class BhavcastError(Exception):
+    """Say what was expected, what came, and whether trying again can help.
+
+    Attributes:
+        code: stable, machine-readable; the heading of its page in the documentation.
+        status: the HTTP status it becomes at the edge.
+        temporary: whether the same request may succeed later.
+        retry_after: seconds after which a retry makes sense, or None.
+    """
+
+    code: ClassVar[str] = "internal"
+    status: ClassVar[int] = 500
+    temporary: ClassVar[bool] = False
+    retry_after: int | None = None
+
+    def __init__(self, detail: str, *, field: str | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.field = field
+
+
+class BadRequest(BhavcastError):
+    """A parameter or message field has the wrong form; `field` names it."""
+
+    code, status = "bad_request", 400
+
+
+class TooManySymbols(BhavcastError):
+    """More symbols were asked for than one request may name."""
+
+    code, status = "too_many_symbols", 400
+
+
+class TooManyShapes(BhavcastError):
+    """The gateway already encodes as many field lists as it is willing to."""
+
+    code, status = "too_many_shapes", 400
+
+
+class UnknownSymbol(BhavcastError):
+    """No scrip, index or group of that name exists."""
+
+    code, status = "unknown_symbol", 404
+
+
+class UnknownRoute(BhavcastError):
+    """The path is not served here."""
+
+    code, status = "not_found", 404
+
+
+class MethodNotAllowed(BhavcastError):
+    """The path exists, the method does not."""
+
+    code, status = "method_not_allowed", 405
+
+
+class AmbiguousSymbol(BhavcastError):
+    """The id or ISIN names several active scrips; `candidates` lists their codes."""
+
+    code, status = "ambiguous_symbol", 409
+
+    def __init__(self, detail: str, *, candidates: tuple[str, ...], field: str | None = None) -> None:
+        super().__init__(detail, field=field)
+        self.candidates = candidates
+
+
+class TooLarge(BhavcastError):
+    """The request, its headers or its body exceed the published limit."""
+
+    code, status = "too_large", 413
+
+
+class ForeignHost(BhavcastError):
+    """The Host header names a machine this service does not answer for."""
+
+    code, status = "foreign_host", 421
+
+
+class ForeignOrigin(BhavcastError):
+    """A web page of an origin that is not allowed tried to use this service."""
+
+    code, status = "foreign_origin", 403
+
+
+class Unavailable(BhavcastError):
+    """The service cannot answer now; a retry can help."""
+
+    code, status, temporary = "unavailable", 503, True
+    retry_after = 1
+
+
+class NoDataYet(Unavailable):
+    """The scrip exists, but nothing has been seen of it."""
+
+    code = "no_data_yet"
+    retry_after = 5
+
+
+class Behind(Unavailable):
+    """The reader knows a newer position than this gateway and it did not catch up in time."""
+
+    code = "behind"
+
+
+class Draining(Unavailable):
+    """The service is shutting down."""
+
+    code = "draining"
+    retry_after = 5
+
+
+class BadFile(BhavcastError):
+    """A file was refused whole; nothing of it was used.
+
+    `row` counts from 1 with the header as row 1, or is None where the file as such is wrong.
+    """
+
+    code, status = "bad_file", 422
+
+    def __init__(self, detail: str, *, row: int | None = None, field: str | None = None) -> None:
+        where = "" if row is None else f"row {row}: "
+        super().__init__(where + detail, field=field)
+        self.row = row
+
+
+class BadConfig(BhavcastError):
+    """A setting is unknown or has an impossible value."""
+
+    code, status = "bad_config", 500
+
+
+class BadRecord(BhavcastError):
+    """Bytes of the journal or the bus do not decode; `offset` is where."""
+
+    code, status = "bad_record", 500
+
+    def __init__(self, detail: str, *, offset: int | None = None) -> None:
+        super().__init__(detail)
+        self.offset = offset
+
+
+class BusHole(BhavcastError):
+    """A follower of the bus missed messages and must take a snapshot again."""
+
+    code, status, temporary = "bus_hole", 503, True
+
+
+class NotTheWriter(BhavcastError):
+    """Another process holds the lease of this data directory or bus."""
+
+    code, status = "not_the_writer", 503
+
+
+class FeedFailed(BhavcastError):
+    """A source stopped for a reason that waiting may cure."""
+
+    code, status, temporary = "feed_failed", 503, True

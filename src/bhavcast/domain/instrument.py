@@ -1,0 +1,50 @@
+"""Scrips and indices: what does not move in the day."""
+
+from typing import Final, Literal
+
+import msgspec
+
+InstrumentKind = Literal["EQ", "MF", "DB", "GS", "IDX"]
+Status = Literal["A", "S", "I"]
+
+INDEX_PREFIX: Final = "IDX:"
+
+
+class Instrument(msgspec.Struct, frozen=True, kw_only=True):
+    """A scrip as BSE's master describes it, or an index.
+
+    `symbol` is the key everywhere: the six-digit scrip code, or `IDX:` and the index id. (A prefix is the segment:
+    equity has none. Derivatives will have theirs, so a code alone is never the key.) Prices of the scrip are integers
+    in units of 10 ** -scale rupees; `tick`, `face_value` and the circuit limits are such prices; `band` is the daily
+    price band in per cent of the previous close, None where there is none fixed. `provisional`: seen in a feed or a
+    day's file, but in no master.
+    """
+
+    symbol: str
+    id: str
+    name: str
+    isin: str = ""
+    group: str = ""
+    kind: InstrumentKind = "EQ"
+    status: Status = "A"
+    scale: int = 2
+    tick: int = 5
+    lot: int = 1
+    face_value: int | None = None
+    band: int | None = None
+    settlement: Literal[0, 1] = 1
+    closing_auction: bool = False
+    call_auction: Literal["none", "ipo", "relist", "periodic", "pre_open"] = "pre_open"
+    sector: str = ""
+    exclusive: bool = False
+    provisional: bool = False
+
+    @property
+    def is_index(self) -> bool:
+        """Whether this is an index rather than a scrip that is traded."""
+        return self.kind == "IDX"
+
+    @property
+    def divisor(self) -> int:
+        """What an integer price of this scrip is divided by to be rupees."""
+        return 100 if self.scale == 2 else 10_000

@@ -1,0 +1,28 @@
+"""The port of the record that survives the process."""
+
+from typing import Protocol
+
+from bhavcast.domain.change import Message, Snapshot
+
+
+class Journal(Protocol):
+    """Append what happened, before anyone hears of it. Writing never raises: a journal that fails says so in `failing`."""
+
+    @property
+    def failing(self) -> str | None:
+        """Why records are being lost, or None."""
+
+    def begin(self, snapshot: Snapshot) -> None:
+        """Open an epoch: an fsynced `open` record with the boot id, and a checkpoint of everything."""
+
+    def append(self, message: Message) -> None:
+        """Write one message; survives SIGKILL at once, a power cut after the next fsync."""
+
+    def checkpoint(self, snapshot: Snapshot) -> None:
+        """Write all rows with their field revisions, so that recovery reads only the tail after it."""
+
+    def sync(self) -> None:
+        """Make everything written survive a power cut."""
+
+    def close(self) -> None:
+        """Sync and close; idempotent."""
