@@ -1,0 +1,56 @@
+"""Everything that is known of the market before the day's first tick."""
+
+import datetime
+
+import msgspec
+
+from bhavcast.domain import field
+from bhavcast.domain.field import Values
+from bhavcast.domain.index import IndexBasis
+from bhavcast.domain.instrument import Instrument
+from bhavcast.domain.price import divide_half_up
+
+
+class Day(msgspec.Struct, frozen=True):
+    """An official day's figures of one scrip, from a bhavcopy; prices in the scrip's scale, `value` in paise."""
+
+    open: int
+    high: int
+    low: int
+    close: int
+    last: int
+    previous_close: int
+    volume: int
+    value: int
+    trades: int
+
+    def values(self) -> Values:
+        """Return them as fields of a quote; a scrip that did not trade has no last price."""
+        figures: Values = {
+            field.CURRENT_PRICE: self.last,
+            field.OPEN: self.open,
+            field.HIGH: self.high,
+            field.LOW: self.low,
+            field.PREVIOUS_CLOSE: self.previous_close,
+            field.CLOSE_PRICE: self.close,
+            field.VOLUME: self.volume,
+            field.VALUE: self.value,
+            field.TRADES: self.trades,
+            field.AVERAGE_PRICE: divide_half_up(self.value, self.volume) if self.volume else None,
+        }
+        return {number: value for number, value in figures.items() if value}
+
+
+class Universe(msgspec.Struct, frozen=True):
+    """Scrips, indices and the last official day.
+
+    `instruments` holds scrips and indices by symbol. `closes` is the last official close by symbol: the next day's
+    previous close. `date` is the day `days` and `closes` are of, None for the built-in universe (its closes are made).
+    """
+
+    instruments: dict[str, Instrument]
+    closes: dict[str, int]
+    indices: list[IndexBasis]
+    days: dict[str, Day] = {}
+    date: datetime.date | None = None
+    built_in: bool = False
