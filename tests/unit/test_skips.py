@@ -32,7 +32,13 @@ def run(pytester: pytest.Pytester, *args: str) -> pytest.RunResult:
     return pytester.runpytest_subprocess(*args)
 
 
-@pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["serial", "xdist"])
+@pytest.fixture(autouse=True)
+def without_other_plugins(monkeypatch):
+    """The inner runs start faster, and only what is tested here can fail them."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+
+
+@pytest.mark.parametrize("workers", [(), ("-p", "xdist", "-n", "1")], ids=["serial", "xdist"])
 def test_a_skip_and_an_untried_xfail_fail_the_run_in_ci(pytester, monkeypatch, workers):
     monkeypatch.setenv("CI", "true")
     result = run(pytester, *workers)
