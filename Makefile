@@ -1,7 +1,7 @@
 # Every command does its own set-up: `make run` and `make test` are all a newcomer needs to know.
 #
 # What has been done already is remembered in stamp files, so a second call starts at once:
-#   .venv/bin/python     the virtual environment
+#   .venv/bin/pip        the virtual environment
 #   .venv/.run           the locked run-time dependencies              requirements/run.lock
 #   .venv/.wheel         bhavcast itself, built as a wheel from src/ and web/ and installed from it
 #   .venv/.dev           test and lint tools, for check and test only  requirements/dev.lock
@@ -31,7 +31,7 @@ FAST := not slow and not browser and not acceptance
 SHARED := not browser and not acceptance
 ALONE := browser or acceptance
 
-.PHONY: help run setup check test lint bench lock clean
+.PHONY: help run setup check test lint bench lock clean FORCE
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -44,10 +44,11 @@ help:
 	@echo "make lock    make the lock files again (UPGRADE=1 takes the newest releases)"
 	@echo "make clean   remove the environments and everything built"
 
-run: setup
+run: $(VENV)/.wheel
 	@$(BIN)/bhavcast up $(ARGS)
 
 setup: $(VENV)/.wheel
+	@echo "$(BIN)/bhavcast is ready"
 
 lint: $(VENV)/.wheel $(VENV)/.dev
 	@$(BIN)/ruff format --check --quiet . || { echo "Not formatted: run $(BIN)/ruff format ."; exit 1; }
@@ -63,7 +64,7 @@ test: lint
 	@$(BIN)/python -m pytest -q -n $(JOBS) -m "$(SHARED)" $(ARGS) || [ $$? -eq 5 ]
 	@$(BIN)/python -m pytest -q -m "$(ALONE)" $(ARGS) || [ $$? -eq 5 ]
 
-bench: setup $(BENCH_VENV)/.bench
+bench: $(VENV)/.wheel $(BENCH_VENV)/.bench
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 # The newest release of a package is taken only with UPGRADE=1; otherwise pins change only where pyproject.toml does.
@@ -88,16 +89,17 @@ $(if $(filter old,$(usable)),$(error Bhavcast needs Python 3.11 or newer, and "$
 $(if $(equipped),,$(error "$(PYTHON)" cannot make virtual environments: install its venv module (on Debian and Ubuntu: apt install python3-venv)))
 endef
 
-# No prerequisites: it is made when it is missing, or when the Python it points to is gone.
-$(BIN)/python:
+# pip comes last, so it tells a finished environment from one that was interrupted. Made again, with all that depends on it,
+# when the Python it points to is gone.
+$(BIN)/pip: $(if $(wildcard $(BIN)/python),,FORCE)
 	$(check_python)@echo "Setting up $(VENV) (only the first time)"
 	@$(PYTHON) -m venv --clear $(VENV)
 
-$(VENV)/.run: requirements/run.lock | $(BIN)/python
+$(VENV)/.run: requirements/run.lock $(BIN)/pip
 	@$(BIN)/python $(PIP) $(LOCKED) $<
 	@touch $@
 
-$(VENV)/.dev: requirements/dev.lock | $(VENV)/.run
+$(VENV)/.dev: requirements/dev.lock $(VENV)/.run
 	@echo "Installing the test tools (only the first time)"
 	@$(BIN)/python $(PIP) $(LOCKED) $<
 	@touch $@
@@ -108,17 +110,17 @@ $(TOOLS)/.build: requirements/build.lock | $(VENV)/.run
 	@$(BIN)/python $(PIP) $(LOCKED) $< --target $(TOOLS)
 	@touch $@
 
-$(VENV)/.wheel: $(SOURCES) $(TOOLS)/.build | $(VENV)/.run
+$(VENV)/.wheel: $(SOURCES) $(TOOLS)/.build $(VENV)/.run
 	@rm -rf $(WHEELS)
 	@PYTHONPATH=$(TOOLS) $(BIN)/python -m hatchling build --target wheel --directory $(WHEELS) > build/wheel.log 2>&1 \
 		|| { cat build/wheel.log; exit 1; }
 	@$(BIN)/python $(PIP) install --no-deps --no-index --force-reinstall $(WHEELS)/bhavcast-*.whl
 	@touch $@
 
-$(BENCH_VENV)/bin/python:
+$(BENCH_VENV)/bin/pip: $(if $(wildcard $(BENCH_VENV)/bin/python),,FORCE)
 	$(check_python)@echo "Setting up $(BENCH_VENV) (only the first time)"
 	@$(PYTHON) -m venv --clear $(BENCH_VENV)
 
-$(BENCH_VENV)/.bench: requirements/bench.lock | $(BENCH_VENV)/bin/python
+$(BENCH_VENV)/.bench: requirements/bench.lock $(BENCH_VENV)/bin/pip
 	@$(BENCH_VENV)/bin/python $(PIP) $(LOCKED) $<
 	@touch $@
