@@ -91,7 +91,7 @@ endef
 
 # pip comes last, so it tells a finished environment from one that was interrupted. Made again, with all that depends on it,
 # when the Python it points to is gone.
-$(BIN)/pip: $(if $(wildcard $(BIN)/python),,FORCE)
+$(BIN)/pip: $(if $(realpath $(BIN)/python),,FORCE)
 	$(check_python)@echo "Setting up $(VENV) (only the first time)"
 	@$(PYTHON) -m venv --clear $(VENV)
 
@@ -117,7 +117,7 @@ $(VENV)/.wheel: $(SOURCES) $(TOOLS)/.build $(VENV)/.run
 	@$(BIN)/python $(PIP) install --no-deps --no-index --force-reinstall $(WHEELS)/bhavcast-*.whl
 	@touch $@
 
-$(BENCH_VENV)/bin/pip: $(if $(wildcard $(BENCH_VENV)/bin/python),,FORCE)
+$(BENCH_VENV)/bin/pip: $(if $(realpath $(BENCH_VENV)/bin/python),,FORCE)
 	$(check_python)@echo "Setting up $(BENCH_VENV) (only the first time)"
 	@$(PYTHON) -m venv --clear $(BENCH_VENV)
 
