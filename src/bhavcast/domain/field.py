@@ -99,7 +99,9 @@ FIELDS: Final[tuple[Field, ...]] = (
     Field(UPPER_CIRCUIT, "upper_circuit", Kind.PRICE, False, "highest price allowed today"),
     Field(INDICATIVE_PRICE, "indicative_price", Kind.PRICE, True, "price at which the call auction would match now"),
     Field(INDICATIVE_QUANTITY, "indicative_quantity", Kind.COUNT, True, "shares the call auction would match now"),
-    Field(REFERENCE_PRICE, "reference_price", Kind.PRICE, True, "reference price of the closing auction or block deals"),
+    Field(
+        REFERENCE_PRICE, "reference_price", Kind.PRICE, True, "reference price of the closing auction or block deals"
+    ),
     Field(YEAR_HIGH, "year_high", Kind.PRICE, False, "highest trade of 52 weeks"),
     Field(YEAR_LOW, "year_low", Kind.PRICE, False, "lowest trade of 52 weeks"),
     Field(PHASE, "phase", Kind.TEXT, False, "phase of the session for this scrip"),
@@ -119,17 +121,20 @@ LADDERS: Final = (BIDS, ASKS)
 
 LTP: Final = (CURRENT_PRICE, CHANGE, PERCENT_CHANGE, VOLUME, STATE, TIMESTAMP)
 QUOTE: Final = (
-    *LTP,
+    *LTP[:3],
     OPEN,
     HIGH,
     LOW,
     PREVIOUS_CLOSE,
+    VOLUME,
+    LAST_QUANTITY,
+    LAST_TRADE_TIME,
     BID_PRICE,
     BID_QUANTITY,
     ASK_PRICE,
     ASK_QUANTITY,
-    LAST_QUANTITY,
-    LAST_TRADE_TIME,
+    STATE,
+    TIMESTAMP,
 )
 FULL: Final = tuple(field.number for field in FIELDS if field.number not in LADDERS)
 PRESETS: Final[dict[str, tuple[int, ...]]] = {"ltp": LTP, "quote": QUOTE, "full": FULL}

@@ -1,0 +1,1 @@
+"""Generate client load and measure it, for benchmarks and capacity tests."""
