@@ -56,7 +56,7 @@ class _Sweep:
     def __init__(self, scrips: Sequence[Scrip], action: _Action, over_ms: int) -> None:
         self._left: Iterator[Scrip] = iter(scrips)
         self._action = action
-        self._each = -(-len(scrips) * STEP_MS // over_ms) or 1
+        self._each = -(-len(scrips) * STEP_MS // over_ms)
 
     def step(self, now: int, out: list[Tick]) -> bool:
         """Do the next few; return whether there may be more."""
@@ -94,6 +94,7 @@ class Market:
         self._world.trades_per_tick = max(1, round(USUAL_RATE / rate))
         self._world.qty_scale = min(USUAL_RATE / rate, MOST_PER_TRADE)
         self._groups = self._make_groups()
+        self._busy: list[Group] = []  # the groups with something to do
         self._breaker = Breaker()
         self._sweeps: list[_Sweep] = []
         self._pending: list[Tick] = []
@@ -155,6 +156,7 @@ class Market:
             group.new_day(self._calendar.windows(day, group.cls))
         self._session_end = max(group.session[1] for group in self._groups)
         self._breaker.new_day()
+        self._busy = []
         self._sweeps = [_Sweep(self.scrips, lambda scrip, at: scrip.basis(at), BASIS_MS)]
         self._next_turn = self.now
 
@@ -163,14 +165,14 @@ class Market:
     @property
     def idle(self) -> bool:
         """Whether nothing will happen until the next turn of a phase."""
-        return not self._sweeps and not any(group.pace for group in self._groups)
+        return not self._busy and not self._sweeps
 
     def advance(self, to_ms: int) -> list[Tick]:
         """Let the market go on until `to_ms` and return what happened, in order."""
         out, self._pending = self._pending, []
         last = to_ms - STEP_MS
         while self.now <= last:
-            if self.idle and self._next_turn > self.now + STEP_MS:
+            if not self._busy and self.idle and self._next_turn > self.now + STEP_MS:
                 reach = min(self._next_turn - 1, to_ms)
                 self.now = max(self.now, reach - reach % STEP_MS)
                 if self.now > last:
@@ -202,13 +204,12 @@ class Market:
             self._world.pass_time(FACTOR_MS)
         if self._sweeps:
             self._sweeps = [sweep for sweep in self._sweeps if sweep.step(now, out)]
-        for group in self._groups:
-            if group.pace:
-                group.credit += group.pace
+        for group in self._busy:
+            group.credit += group.pace
+            if group.credit >= 1:
                 due = int(group.credit)
-                if due:
-                    group.credit -= due
-                    self._act(group, due, now, out)
+                group.credit -= due
+                self._act(group, due, now, out)
         if now % SECOND_MS == 0:
             self._each_second(now, out)
 
@@ -239,6 +240,7 @@ class Market:
         burst = max(0.2, 1 + PACE_SIGMA * NORMALS[self._world.bits(NORMAL_BITS)])
         for group in self._groups:
             group.pace = self._rate * group.part * group.busy(self.now) * burst * STEP_MS / SECOND_MS
+        self._busy = [group for group in self._groups if group.pace]
         self._world.vol = max([group.busy(self.now) for group in self._groups], default=0.0) ** 0.5
 
     def _trading(self) -> bool:
@@ -412,6 +414,8 @@ class Market:
 
     def _place_books(self) -> None:
         for group in self._groups:
-            if group.phase == "continuous":
-                for scrip in group.scrips:
+            for scrip in group.scrips:
+                if scrip.auction is not None:
+                    scrip.gather()
+                elif group.phase == "continuous":
                     scrip.quote_around(scrip.fair(self.now, self._world), self._world.bits(32))
