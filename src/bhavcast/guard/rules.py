@@ -57,6 +57,9 @@ SCRIPS: Final[frozenset[InstrumentKind]] = EVERY_KIND - {"IDX"}
 SHARES: Final[frozenset[InstrumentKind]] = frozenset(("EQ", "MF"))
 
 
+_TOTALS: Final = (("open", field.OPEN), ("volume", field.VOLUME), ("value", field.VALUE), ("trades", field.TRADES))
+
+
 class Memory:
     """What one source last said, and was believed, of one scrip on one trading date."""
 
@@ -128,10 +131,10 @@ class Memory:
             if self.lower_tried != LOWEST:
                 self._try_lower(price)
             self.price = price
-        self.open = number(values, field.OPEN, self.open)
-        self.volume = number(values, field.VOLUME, self.volume) or 0
-        self.value = number(values, field.VALUE, self.value) or 0
-        self.trades = number(values, field.TRADES, self.trades) or 0
+        for name, which in _TOTALS:
+            total = number(values, which)
+            if total is not None:
+                setattr(self, name, total)
 
     def _try_lower(self, price: int) -> None:
         if price >= self.lower_tried:
@@ -194,8 +197,8 @@ class Rule(NamedTuple):
     kinds: frozenset[InstrumentKind]
     continuous: bool
     check: Callable[[Sight], Finding | None]
-    reason: str
     correction: Correction
+    reason: str = "{field}: expected {expected}, got {came}"
 
 
 def number(values: Values, which: int, otherwise: int | None = None) -> int | None:
@@ -405,8 +408,8 @@ RULES: Final[tuple[Rule, ...]] = (
         EVERY_KIND,
         False,
         _form,
-        "{field}: expected {expected}",
         Correction.NEVER,
+        "{field}: expected {expected}",
     ),
     Rule(
         "future",
@@ -414,7 +417,6 @@ RULES: Final[tuple[Rule, ...]] = (
         EVERY_KIND,
         False,
         _future,
-        "{field}: expected {expected}, got {came}",
         Correction.NEVER,
     ),
     Rule(
@@ -423,7 +425,6 @@ RULES: Final[tuple[Rule, ...]] = (
         EVERY_KIND,
         False,
         _positive,
-        "{field}: expected {expected}, got {came}",
         Correction.NEVER,
     ),
     Rule(
@@ -432,7 +433,6 @@ RULES: Final[tuple[Rule, ...]] = (
         SCRIPS,
         True,
         _priced_orders,
-        "{field}: expected {expected}, got {came}",
         Correction.NEVER,
     ),
     Rule(
@@ -441,7 +441,6 @@ RULES: Final[tuple[Rule, ...]] = (
         SCRIPS,
         False,
         _tick_size,
-        "{field}: expected {expected}, got {came}",
         Correction.ANY,
     ),
     Rule(
@@ -450,7 +449,6 @@ RULES: Final[tuple[Rule, ...]] = (
         SCRIPS,
         False,
         _limits_order,
-        "{field}: expected {expected}, got {came}",
         Correction.NEVER,
     ),
     Rule(
@@ -460,7 +458,6 @@ RULES: Final[tuple[Rule, ...]] = (
         SCRIPS,
         False,
         _circuit,
-        "{field}: expected {expected}, got {came}",
         Correction.NEAR,
     ),
     Rule(
@@ -469,7 +466,6 @@ RULES: Final[tuple[Rule, ...]] = (
         EVERY_KIND,
         False,
         _range,
-        "{field}: expected {expected}, got {came}",
         Correction.SAME,
     ),
     Rule(
@@ -478,7 +474,6 @@ RULES: Final[tuple[Rule, ...]] = (
         EVERY_KIND,
         False,
         _jump,
-        "{field}: expected {expected}, got {came}",
         Correction.NEAR,
     ),
     Rule(
@@ -487,7 +482,6 @@ RULES: Final[tuple[Rule, ...]] = (
         SCRIPS,
         True,
         _crossed,
-        "{field}: expected {expected}, got {came}",
         Correction.SAME,
     ),
     Rule(
@@ -496,7 +490,6 @@ RULES: Final[tuple[Rule, ...]] = (
         SCRIPS,
         True,
         _ladder_order,
-        "{field}: expected {expected}, got {came}",
         Correction.SAME,
     ),
     Rule(
@@ -505,7 +498,6 @@ RULES: Final[tuple[Rule, ...]] = (
         SCRIPS,
         False,
         _falling,
-        "{field}: expected {expected}, got {came}",
         Correction.RISING,
     ),
     Rule(
@@ -514,7 +506,6 @@ RULES: Final[tuple[Rule, ...]] = (
         SHARES,
         False,
         _turnover,
-        "{field}: expected {expected}, got {came}",
         Correction.SAME,
     ),
 )
