@@ -462,14 +462,14 @@ def market(scrips: int) -> dict[str, Instrument]:
 
 
 def test_a_rule_that_rejects_more_than_a_hundredth_of_the_scrips_suspends_itself_and_says_so():
-    desk = Desk(scrips=market(1_000))
+    desk = Desk(scrips=market(1_500))
     symbols = list(desk.scrips)
     for symbol in symbols:
         desk.say({f.CURRENT_PRICE: 10_000}, symbol=symbol)
     kept = [not desk.say({f.CURRENT_PRICE: 10_001}, NOON + 1 + place, symbol) for place, symbol in enumerate(symbols)]
-    assert kept == [True] * 11 + [False] * 989
+    assert kept == [True] * 16 + [False] * 1_484
     (alarm,) = desk.guard.facts()["guard"]["suspensions"]
-    assert (alarm["rule"], alarm["source"], alarm["scrips"], alarm["of"]) == ("tick_size", "feed", 11, 1_000)
+    assert (alarm["rule"], alarm["source"], alarm["scrips"], alarm["of"]) == ("tick_size", "feed", 16, 1_500)
     # Other rules stand, and after a while the rule tries again.
     assert not desk.say({f.CURRENT_PRICE: -5}, NOON + 2_000)
     assert not desk.say({f.CURRENT_PRICE: 10_001}, NOON + 2_000 + SUSPENDED_MS, symbols[0])
@@ -482,9 +482,9 @@ def test_few_scrips_do_not_suspend_a_rule_however_small_the_source():
 
 
 def test_rejections_scattered_over_more_than_a_minute_do_not_suspend_a_rule():
-    desk = Desk(scrips=market(20))
+    desk = Desk(scrips=market(40))
     for place, symbol in enumerate(desk.scrips):
-        assert not desk.say({f.CURRENT_PRICE: 10_001}, NOON + place * 13_000, symbol)
+        assert not desk.say({f.CURRENT_PRICE: 10_001}, NOON + place * 6_500, symbol)
 
 
 def test_a_scrip_of_which_good_ticks_come_too_does_not_count_against_a_rule():
