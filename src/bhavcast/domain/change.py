@@ -23,7 +23,7 @@ class Change(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
 
 class Message(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """One entry of the bus and the journal: what happened between revisions `from_rev` (exclusive start + 1) and `to_rev`.
+    """One entry of the bus and the journal: what happened from revision `from_rev` to `to_rev`, both included.
 
     `from_rev = previous to_rev + 1` always; a reader that finds otherwise takes a snapshot. `published` is market time,
     milliseconds. Exactly the kinds that are not empty are carried: `changes` (of quotes and indices), `facts` (feed
@@ -54,7 +54,7 @@ class RowImage(msgspec.Struct, frozen=True, gc=False, array_like=True):
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """Everything at one position: the first message of an epoch, a checkpoint of the journal, a reader's beginning.
 
-    `planned` says that the step from the epoch before lost nothing (a day roll, an import). `market` is the market time.
+    `planned` says that the step from the epoch before lost nothing (a day roll, an import). `market` is market time.
     """
 
     version: int = VERSION

@@ -3,9 +3,10 @@
 `2026-11-23-20261123T0345Z-9f1c03ab77de5a20.journal` holds one epoch: records framed as in domain/record.py. Beside it,
 `….pointer` says where the last checkpoint begins and whether every write since then succeeded:
 
-    00 00 00 00 00 0c 41 7e  01  5d 03 c1 9a        offset 803198, sound, CRC-32 of the nine bytes before
+    00 00 00 00 00 0c 41 7e  01  1b 3c 28 0f        offset 803198, sound, CRC-32 of the nine bytes before
 
-The pointer is 13 bytes that are overwritten in place, which needs no room: a writer whose disk is full can still say so.
+The pointer is 13 bytes that are overwritten in place, which needs no room: a writer whose disk is full can still say
+so.
 """
 
 import struct
