@@ -13,8 +13,8 @@ _NAME: Final = "writer.lock"
 class DirectoryLease:
     """A `flock` on `writer.lock` in the directory; the file holds the pid of its holder, for people.
 
-    The lock belongs to the open file: a child that is forked without exec shares it. The file stays when the lease
-    ends, because removing it would let two processes lock two files of one name.
+    The file stays when the lease ends, because removing it would let two processes lock two files of one name. A child
+    that runs another program does not inherit the lock; one that is forked and goes on shares it until `release`.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -56,5 +56,6 @@ class DirectoryLease:
     def release(self) -> None:
         """Give it back; idempotent."""
         if self._fd is not None:
+            fcntl.flock(self._fd, fcntl.LOCK_UN)
             os.close(self._fd)
             self._fd = None

@@ -65,8 +65,7 @@ class _File:
 
     def identity(self) -> str:
         """Return which file on which disk this is."""
-        status = os.fstat(self._fd)
-        return layout.identity(status.st_dev, status.st_ino)
+        return layout.identity(self._fd)
 
     def close(self) -> None:
         """Let go of both descriptors."""
