@@ -322,7 +322,7 @@ def _roman(number: int) -> str:
 
 
 def _invented_isin(number: int) -> str:
-    # Real issuers begin with a digit (INE002A): one that begins with a letter can never be a real company's.
+    # Real issuers begin with a digit (INE002A), these with a letter and three digits: no ISIN of the master does.
     letter, serial = divmod(number, 1000)
     body = f"INE{chr(ord('Z') - letter)}{serial:03d}0101"
     return body + str(isin_check_digit(body))
