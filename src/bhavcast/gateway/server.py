@@ -62,7 +62,7 @@ class GatewayServer:
         self._pace = Pace(gateway.hub)
         app = rest.build(gateway, Exposition(self.counters, self._samples), max_body=MAX_BODY)
         edge = Edge(
-            app,  # type: ignore[arg-type]  # ASGI by two descriptions
+            app,
             gate,
             self.counters,
             pages,
@@ -171,4 +171,3 @@ def _refusal(ws: ServerProtocol, error: BhavcastError) -> Response:
     for name, value in problems.headers(error).items():
         response.headers[name] = value
     return response
-
