@@ -171,7 +171,8 @@ class FileJournal:
         if file.epoch != snapshot.epoch:
             self.begin(snapshot)
             return
-        if self._failing is not None:
+        missing = self._failing is not None
+        if missing:
             self._be_whole_again(file, snapshot)
             return
         try:
