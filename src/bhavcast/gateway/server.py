@@ -62,7 +62,7 @@ class GatewayServer:
         self._pace = Pace(gateway.hub)
         app = rest.build(gateway, Exposition(self.counters, self._samples), max_body=MAX_BODY)
         edge = Edge(
-            app,
+            app,  # type: ignore[arg-type]  # ASGI by two descriptions
             gate,
             self.counters,
             pages,
@@ -74,7 +74,7 @@ class GatewayServer:
         protocol = hot.bind(gateway, self.counters, gate.host_allowed, CONSTANT_HEADERS, hot=hot_path)
         self._server = Quiet(
             uvicorn.Config(
-                edge,  # type: ignore[arg-type]  # ASGI by two descriptions
+                edge,
                 http=protocol if hot_path else HttpToolsProtocol,
                 ws=self._websocket,  # type: ignore[arg-type]  # uvicorn calls it as a class
                 lifespan="off",
