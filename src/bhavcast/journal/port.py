@@ -3,10 +3,14 @@
 from typing import Protocol
 
 from bhavcast.domain.change import Message, Snapshot
+from bhavcast.journal.reader import Recovery
 
 
 class Journal(Protocol):
-    """Append what happened, before anyone hears of it. Writing never raises: a journal that fails says so in `failing`."""
+    """Append what happened, before anyone hears of it.
+
+    A disk that fails raises nothing: the journal says so in `failing`, and the feed goes on.
+    """
 
     @property
     def failing(self) -> str | None:
@@ -14,6 +18,9 @@ class Journal(Protocol):
 
     def begin(self, snapshot: Snapshot) -> None:
         """Open an epoch: an fsynced `open` record with the boot id, and a checkpoint of everything."""
+
+    def resume(self, recovery: Recovery) -> None:
+        """Go on in the epoch that was recovered: cut the torn tail and write a checkpoint."""
 
     def append(self, message: Message, encoded: bytes | None = None) -> None:
         """Write one message; survives SIGKILL at once, a power cut after the next fsync.
