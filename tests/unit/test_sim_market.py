@@ -10,6 +10,7 @@ from bhavcast.domain import field
 from bhavcast.domain.field import Values
 from bhavcast.domain.session import class_of
 from bhavcast.domain.tick import Tick
+from bhavcast.domain.universe import Universe
 from bhavcast.feeds.sim.market import Market
 from bhavcast.reference.builtin import universe
 from tests.sim_tape import CALENDAR, MINUTE, NEW_RULES, OLD_RULES, Tape, at, market
@@ -119,6 +120,29 @@ def test_five_thousand_scrips_start_in_the_evening_within_seconds() -> None:
     assert len(simulated.advance(simulated.now)) == 5000 + len(simulated.indices)
 
 
+@pytest.mark.parametrize(
+    ("moment", "trades"),
+    [
+        (at(date(2025, 10, 21), 14), True),  # Muhurat
+        (at(date(2025, 2, 1), 11), True),  # a Saturday with a session
+        (at(date(2026, 11, 8), 18), False),  # Muhurat at an hour that nobody knows
+        (at(date(2031, 5, 6), 11), True),  # a year that the calendar can only assume
+    ],
+)
+def test_on_unusual_days_it_trades_when_the_calendar_says_so(moment: int, trades: bool) -> None:
+    simulated = market(rate=60)
+    tape = watched(simulated, moment)
+    tape.take(simulated.advance(moment + MINUTE))
+    assert bool(tape.volume) == trades
+    assert tape.complaints == []
+
+
+def test_a_universe_without_scrips_is_silent() -> None:
+    simulated = Market(Universe(instruments={}, closes={}, indices=[]), CALENDAR)
+    simulated.start(at(NEW_RULES, 12))
+    assert simulated.advance(at(NEW_RULES, 16)) == []
+
+
 # From day to day
 
 
@@ -186,7 +210,7 @@ def test_a_scrip_that_comes_back_from_its_lower_limit_has_bids_again() -> None:
     locked = [symbol for symbol, row in tape.rows.items() if symbol[0] != "I" and row[field.BIDS] is None]
     assert locked
     assert all(tape.rows[symbol][field.ASK_PRICE] == tape.rows[symbol][field.LOWER_CIRCUIT] for symbol in locked)
-    simulated.shock(0.09)
+    simulated.shock(0.15)
     tape.take(simulated.advance(at(NEW_RULES, 14, 40)))
     assert all(tape.rows[symbol][field.BIDS] for symbol in locked)
     assert tape.complaints == []
@@ -286,6 +310,44 @@ def test_a_restored_market_goes_on_from_the_board() -> None:
     after.take(simulated.advance(at(NEW_RULES, 16)))
     assert after.complaints == []
     assert all(after.rows[symbol][field.CLOSE_PRICE] for symbol in UNIVERSE.indices[0].members)
+
+
+def test_a_restart_in_an_auction_still_matches_it() -> None:
+    moment = at(NEW_RULES, 9, 9)
+    before = watched(market(rate=100, seed=1), moment - 5 * MINUTE)
+    before.take(before.market.advance(moment))
+    indicated = [symbol for symbol, row in before.rows.items() if row.get(field.INDICATIVE_PRICE)]
+    simulated = market(rate=100, seed=2)
+    simulated.restore(before.rows, moment)
+    before.market = simulated
+    before.take(simulated.advance(at(NEW_RULES, 9, 14)))
+    assert before.complaints == []
+    assert all(before.rows[symbol][field.INDICATIVE_PRICE] is None for symbol in indicated)
+    assert sum(1 for symbol in indicated if before.rows[symbol].get(field.OPEN)) > len(indicated) / 2
+
+
+def test_a_restart_in_a_halt_does_not_reopen_the_market() -> None:
+    simulated, _ = halted(at(NEW_RULES, 11), at(NEW_RULES, 11, 20))
+    rows = {tick.symbol: tick.values for tick in simulated.whole()}
+    for row in rows.values():
+        row[field.PHASE] = "halted"
+    again = market(rate=40, seed=9)
+    again.restore(rows, at(NEW_RULES, 11, 20))
+    assert again.phase_override(at(NEW_RULES, 11, 21)) == "halted"
+    assert again.advance(at(NEW_RULES, 11, 30)) == []
+
+
+def test_an_auction_that_a_halt_interrupts_leaves_no_crossed_book() -> None:
+    simulated = market(rate=100)
+    tape = watched(simulated, at(NEW_RULES, 15, 21))
+    tape.take(simulated.advance(at(NEW_RULES, 15, 24)))
+    simulated.force_halt(15)
+    tape.take(simulated.advance(at(NEW_RULES, 15, 25)))
+    for symbol in UNIVERSE.indices[0].members:
+        assert tape.rows[symbol][field.BIDS] is tape.rows[symbol][field.INDICATIVE_PRICE] is None
+    tape.take(simulated.advance(at(NEW_RULES, 15, 50)))
+    assert all(tape.rows[symbol][field.CLOSE_PRICE] for symbol in UNIVERSE.indices[0].members)
+    assert tape.complaints == []
 
 
 def test_an_empty_board_restores_to_a_market_that_trades() -> None:

@@ -20,7 +20,7 @@ from bhavcast.domain.universe import Universe
 from bhavcast.feeds.sim import coast
 from bhavcast.feeds.sim.chance import NORMAL_BITS, NORMALS
 from bhavcast.feeds.sim.group import Group
-from bhavcast.feeds.sim.halts import Breaker, Halt
+from bhavcast.feeds.sim.halts import LEVELS, Breaker, Halt
 from bhavcast.feeds.sim.indices import IndexState
 from bhavcast.feeds.sim.returns import World
 from bhavcast.feeds.sim.roster import indices_of, scrips_of
@@ -46,6 +46,7 @@ MOST_PER_TRADE: Final = 3.0
 DAY_BEGINS_AT: Final = time(DAY_BEGINS // 60, DAY_BEGINS % 60)
 
 _ENTRY: Final = CALL_AUCTION_PHASES - {"pre_open_match", "cas_match"}
+_HALT_PHASES: Final = ("halted", "auction_after_halt")
 _CLOSED: Final[frozenset[Phase]] = frozenset({"closing", "post_close", "closed"})
 _Action = Callable[[Scrip, int], Tick | None]
 
@@ -116,7 +117,7 @@ class Market:
         self._begin(day, at_ist(day, DAY_BEGINS_AT))
         self.leap(at_ms)
 
-    def restore(self, rows: Mapping[str, Values], at_ms: int, halts: Sequence[Halt] = ()) -> None:
+    def restore(self, rows: Mapping[str, Values], at_ms: int) -> None:
         """Go on from a board that stood like this at `at_ms` (of the same trading date)."""
         for scrip in self.scrips:
             known = rows.get(scrip.symbol, {}).get(field.PREVIOUS_CLOSE)
@@ -125,19 +126,34 @@ class Market:
         self._begin(self._calendar.trading_date(at_ms), at_ms)
         self._sweeps.clear()
         for scrip in self.scrips:
-            if scrip.symbol in rows:
-                scrip.restore(rows[scrip.symbol], self._world)
+            scrip.restore(rows.get(scrip.symbol, {}), self._world)
         for index in self.indices:
             index.restore(rows.get(index.basis.symbol, {}))
-        self._breaker.halts = list(halts)
-        self._breaker.passed = 10 if halts else 0
+        self._resume_halts(rows)
         for group in self._groups:
             group.phase = self._phase_of(group, self.now)
             if self.now >= self._mark_of(group):
                 self._mark(group)
+            self._resume_auctions(group, rows)
             self._enter(group, group.phase, self._pending)
         self._set_next_turn()
         self._set_pace()
+
+    def _resume_halts(self, rows: Mapping[str, Values]) -> None:
+        if self.indices:
+            passed = max([level for level in LEVELS if self._leading().moved_by(level)], default=0)
+            member = next(iter(self._leading().basis.members), "")
+            interrupted = rows.get(member, {}).get(field.PHASE) in _HALT_PHASES
+            self._breaker.resume(passed, interrupted, self.now, self._session_end)
+
+    def _resume_auctions(self, group: Group, rows: Mapping[str, Values]) -> None:
+        """Gather orders anew where an auction was going on, and match them where it should have matched by now."""
+        for scrip in group.scrips:
+            if rows.get(scrip.symbol, {}).get(field.INDICATIVE_PRICE) is not None:
+                weight = AUCTION_WEIGHT.get(group.phase, 1.0)
+                coast.order_through(scrip, self.now, coast.ORDERS, self._world, weight)
+        if group.phase not in _ENTRY:
+            self._match(group, closing=group.phase == "cas_match")
 
     def _begin(self, day: date, now: int) -> None:
         """Begin a trading day at its previous closes."""
@@ -153,8 +169,8 @@ class Market:
             cap = index.basis.cap(self._closes)
             index.new_day(cap, self._index_closes[index.basis.symbol] or index.basis.value(cap))
         for group in self._groups:
-            group.new_day(self._calendar.windows(day, group.cls))
-        self._session_end = max(group.session[1] for group in self._groups)
+            group.new_day(self._calendar.windows(day, group.cls), chance)
+        self._session_end = max([group.session[1] for group in self._groups], default=0)
         self._breaker.new_day()
         self._busy = []
         self._sweeps = [_Sweep(self.scrips, lambda scrip, at: scrip.basis(at), BASIS_MS)]
@@ -193,9 +209,12 @@ class Market:
             self._keep_closes()
             self._begin(day, at_ist(day, DAY_BEGINS_AT))
         self._coast(to_ms)
-        self._pending = [scrip.whole(self.now) for scrip in self.scrips]
-        self._pending += [index.whole(self.now) for index in self.indices]
+        self._pending = self.whole()
         self._set_pace()
+
+    def whole(self) -> list[Tick]:
+        """Return how everything stands, one tick for each scrip and index."""
+        return [scrip.whole(self.now) for scrip in self.scrips] + [index.whole(self.now) for index in self.indices]
 
     def _step(self, now: int, out: list[Tick]) -> None:
         if now >= self._next_turn or self._forced is not None:
@@ -232,7 +251,7 @@ class Market:
                 out.append(index.basis_tick(now))
         self._set_pace()
         level = self._breaker.next_level()
-        if level is not None and self.indices and self._trading() and self._leading().move(level):
+        if level is not None and self.indices and self._trading() and self._leading().moved_by(level):
             self._forced = level
 
     def _set_pace(self) -> None:
@@ -316,18 +335,25 @@ class Market:
 
     def _change(self, group: Group, phase: Phase, now: int, out: list[Tick]) -> None:
         """Take a group from its phase to the next."""
-        for sweep in self._sweeps:
-            sweep.drain(now, out)
-        self._sweeps.clear()
+        self._finish_sweeps(now, out)
         left, group.phase = group.phase, phase
         group.credit = 0.0
         if left in _ENTRY and phase == "halted":
-            for scrip in group.scrips:
-                scrip.auction = None
+            self._sweep(group, lambda scrip, at: scrip.abandon(at))
         elif left in _ENTRY:
-            closing, world = left == "cas_entry", self._world
-            self._sweep(group, lambda scrip, at: scrip.match(at, world, closing))
+            self._match(group, closing=left == "cas_entry")
+        if phase == "continuous":  # a book that still waits for its match would be crossed
+            self._finish_sweeps(now, out)
         self._enter(group, phase, out)
+
+    def _match(self, group: Group, *, closing: bool) -> None:
+        world = self._world
+        self._sweep(group, lambda scrip, at: scrip.match(at, world, closing))
+
+    def _finish_sweeps(self, now: int, out: list[Tick]) -> None:
+        for sweep in self._sweeps:
+            sweep.drain(now, out)
+        self._sweeps.clear()
 
     def _enter(self, group: Group, phase: Phase, out: list[Tick]) -> None:
         if phase == "continuous" or phase in _ENTRY:
@@ -376,9 +402,7 @@ class Market:
         self._place_books()
 
     def _drain(self, untold: list[Tick]) -> None:
-        for sweep in self._sweeps:
-            sweep.drain(self.now, untold)
-        self._sweeps.clear()
+        self._finish_sweeps(self.now, untold)
         self._pending.clear()
         untold.clear()
 

@@ -124,7 +124,7 @@ class Scrip:
         if self.last:
             self._revalue(self.last, world)
         if not self.instrument.band:
-            while self.percent < 100 and (self.lower, self.upper) != self._limits(self.percent):
+            while self.percent < 100 and self._limits(self.percent)[1] < max(self.upper, self.last):
                 self.percent += FLEX
             self._set_limits()
 
@@ -368,6 +368,15 @@ class Scrip:
         values[field.INDICATIVE_PRICE] = values[field.INDICATIVE_QUANTITY] = None
         if not self.stated:
             self.tell_basis(values)
+        return Tick(self.symbol, now, values)
+
+    def abandon(self, now: int) -> Tick | None:
+        """Give up a call auction without a match."""
+        if self.auction is None:
+            return None
+        self.auction = None
+        values: Values = {field.INDICATIVE_PRICE: None, field.INDICATIVE_QUANTITY: None}
+        self.clear_book(values)
         return Tick(self.symbol, now, values)
 
     # The end of the day
