@@ -347,7 +347,7 @@ async def test_a_consumer_that_stops_asking_leaves_nothing_running():
     await stage.settle()
     await stage.say(stage.batch())
     assert (await asked).ticks == [TICK]
-    await stream.aclose()  # type: ignore[attr-defined]
+    await stream.aclose()  # type: ignore[attr-defined]  # an async generator, by its port
     await stage.settle()
     assert stage.feeds[0].closed == 1
     assert len(asyncio.all_tasks()) == 1
