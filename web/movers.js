@@ -11,7 +11,7 @@ const KEY = "bhavcast.movers";
 const EVERY_MS = 3000;
 const SHOWN = 10;
 /** @type {[Ranking, string][]} */
-const RANKINGS = [["gain", "Gainers"], ["loss", "Losers"], ["volume", "Volume"], ["value", "Turnover"]];
+const RANKINGS = [["gain", "Gain"], ["loss", "Loss"], ["volume", "Volume"], ["value", "Value"]];
 
 export class Movers {
   /**
@@ -53,7 +53,7 @@ export class Movers {
 
   _press() {
     for (const { by, button } of this.buttons) mark(button, "aria-pressed", String(by === this.by));
-    write(this.figure, this.by === "value" ? "Turnover ₹" : "Volume");
+    write(this.figure, this.by === "value" ? "Value ₹" : "Volume");
   }
 
   async refresh() {

@@ -26,6 +26,9 @@ const FIGURES = [
   ["52 weeks", (q) => (q.year_low === undefined && q.year_high === undefined ? NONE : `${price(q.year_low)} to ${price(q.year_high)}`)],
 ];
 
+/** Figures that need a line of their own. */
+const LONG = new Set(["Last trade", "Circuit limits", "52 weeks"]);
+
 /** @param {Quote} quote */
 function lastTrade(quote) {
   const at = instant(quote.last_trade_time);
@@ -49,6 +52,7 @@ export class Scrip {
     this.price = make("b", { class: "price" });
     this.change = make("span", {});
     this.state = make("span", { class: "label" });
+    this.names = make("span", { class: "names label" });
     this.book = make("tbody");
     /** @type {HTMLElement[][]} */
     this.levels = Array.from({ length: LEVELS }, () => {
@@ -62,7 +66,7 @@ export class Scrip {
     this.content = make(
       "div",
       { class: "content", hidden: true },
-      make("div", { class: "headline" }, this.price, this.change, this.state),
+      make("div", { class: "headline" }, this.price, this.change, this.names, this.state),
       make(
         "table",
         { class: "book", "aria-label": "Order book, five levels" },
@@ -70,7 +74,7 @@ export class Scrip {
         this.book,
         make("tfoot", {}, make("tr", {}, ...this.totals)),
       ),
-      make("dl", { class: "figures" }, ...this.figures.map(({ label, cell }) => make("div", {}, make("dt", {}, label), cell))),
+      make("dl", { class: "figures" }, ...this.figures.map(({ label, cell }) => make("div", { class: LONG.has(label) ? "whole" : undefined }, make("dt", {}, label), cell))),
     );
     find("scrip").append(make("div", { class: "bar" }, this.id, this.name, this.add), this.content, this.note);
     stream.on("change", ({ quote, before }) => {
@@ -107,7 +111,7 @@ export class Scrip {
     const quote = this.symbol === null ? undefined : this.stream.quotes.get(this.symbol);
     this.content.hidden = !quote;
     this.note.hidden = Boolean(quote);
-    write(this.name, quote ? [quote.company_name, quote.symbol, quote.isin, quote.group && `group ${quote.group}`].filter(Boolean).join(" · ") : "");
+    write(this.name, quote?.company_name ?? "");
     if (!quote) return;
     const index = quote.symbol.startsWith("IDX:");
     write(this.id, quote.id ?? quote.symbol);
@@ -118,6 +122,8 @@ export class Scrip {
     const state = quoteState(quote.state);
     const during = phase(quote.phase);
     const auction = quote.indicative_price === undefined ? "" : ` · would match at ${price(quote.indicative_price)} for ${quantity(quote.indicative_quantity)}`;
+    const names = [quote.symbol, quote.isin, quote.group && `group ${quote.group}`].filter(Boolean).join(" · ");
+    write(this.names, names);
     write(this.state, `${state.text} · ${during.text}${auction}`);
     mark(this.state, "data-tone", state.tone);
     this._drawBook(quote);

@@ -25,7 +25,7 @@ const COLUMNS = [
   ["%", "", "Against the previous close"],
   ["Bid", "wide", "Best bid"],
   ["Ask", "wide", "Best offer"],
-  ["Volume", "", "Shares traded today"],
+  ["Volume", "wide", "Shares traded today"],
   ["Age", "", "Time since the exchange's last update of this scrip"],
   ["", "", ""],
 ];
