@@ -1,7 +1,7 @@
 // @ts-check
 /** The page: one stream for what is watched, one for the market table, and what is asked for now and then. */
 
-import { find, mark, write } from "./dom.js";
+import { find, make, write } from "./dom.js";
 import { locate } from "./gateway.js";
 import { Header } from "./header.js";
 import { Indices } from "./indices.js";
@@ -10,6 +10,7 @@ import { Market } from "./market.js";
 import { Movers } from "./movers.js";
 import { Scrip } from "./scrip.js";
 import { Search } from "./search.js";
+import { themes } from "./theme.js";
 import { Watchlist } from "./watchlist.js";
 
 const STATUS_MS = 10_000;
@@ -92,26 +93,6 @@ function say(text) {
   write(find("said"), text);
 }
 
-/** The browser's own colours unless the reader wants others. */
-function themes() {
-  const key = "bhavcast.theme";
-  const names = ["auto", "light", "dark"];
-  const button = find("theme");
-  /** @param {string} theme */
-  const apply = (theme) => {
-    mark(document.documentElement, "data-theme", theme === "auto" ? null : theme);
-    write(button, `Theme: ${theme}`);
-  };
-  let theme = names.find((name) => name === localStorage.getItem(key)) ?? "auto";
-  button.addEventListener("click", () => {
-    theme = names[(names.indexOf(theme) + 1) % names.length];
-    localStorage.setItem(key, theme);
-    apply(theme);
-  });
-  apply(theme);
-}
-
 begin().catch((error) => {
-  find("alarms").textContent = `This page could not start: ${error.message}`;
-  mark(find("alarms"), "data-tone", "bad");
+  find("alarms").replaceChildren(make("p", { class: "alarm", "data-tone": "bad" }, make("span", {}, `This page could not start: ${error.message}`)));
 });
