@@ -119,17 +119,20 @@ LADDERS: Final = (BIDS, ASKS)
 
 LTP: Final = (CURRENT_PRICE, CHANGE, PERCENT_CHANGE, VOLUME, STATE, TIMESTAMP)
 QUOTE: Final = (
-    *LTP,
+    *LTP[:3],
     OPEN,
     HIGH,
     LOW,
     PREVIOUS_CLOSE,
+    VOLUME,
+    LAST_QUANTITY,
+    LAST_TRADE_TIME,
     BID_PRICE,
     BID_QUANTITY,
     ASK_PRICE,
     ASK_QUANTITY,
-    LAST_QUANTITY,
-    LAST_TRADE_TIME,
+    STATE,
+    TIMESTAMP,
 )
 FULL: Final = tuple(field.number for field in FIELDS if field.number not in LADDERS)
 PRESETS: Final[dict[str, tuple[int, ...]]] = {"ltp": LTP, "quote": QUOTE, "full": FULL}

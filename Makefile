@@ -1,0 +1,126 @@
+# Every command does its own set-up: `make run` and `make test` are all a newcomer needs to know.
+#
+# What has been done already is remembered in stamp files, so a second call starts at once:
+#   .venv/bin/pip        the virtual environment
+#   .venv/.run           the locked run-time dependencies              requirements/run.lock
+#   .venv/.wheel         bhavcast itself, built as a wheel from src/ and web/ and installed from it
+#   .venv/.dev           test and lint tools, for check and test only  requirements/dev.lock
+#   .venv-bench/.bench   what the benchmarks compare with              requirements/bench.lock
+# `make clean` forgets it all.
+
+PYTHON ?= python3
+# More arguments for the command behind run, check, test and bench:  make test ARGS="tests/unit -k board"
+ARGS ?=
+# Processes for the tests that may run side by side.
+JOBS ?= 2
+
+VENV := .venv
+BIN := $(VENV)/bin
+BENCH_VENV := .venv-bench
+TOOLS := build/tools
+WHEELS := build/wheel
+
+# Folders count too: their time changes when a file is removed or renamed.
+SOURCES := $(shell find src web -name __pycache__ -prune -o -print) pyproject.toml README.md LICENSE
+
+PIP := -m pip --disable-pip-version-check --no-input -qq
+LOCKED := install --require-hashes --requirement
+
+# What `make check` leaves out, and what has the machine to itself when it runs.
+FAST := not slow and not browser and not acceptance
+SHARED := not browser and not acceptance
+ALONE := browser or acceptance
+
+.PHONY: help run setup check test lint bench lock clean FORCE
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+
+help:
+	@echo "make run     the whole system on simulated trading (Ctrl-C stops it)"
+	@echo "make test    every check and every test"
+	@echo "make check   format, lint, types, floors and the fast tests, in under a minute"
+	@echo "make setup   only the environment: .venv/bin/bhavcast"
+	@echo "make bench   the benchmarks"
+	@echo "make lock    make the lock files again (UPGRADE=1 takes the newest releases)"
+	@echo "make clean   remove the environments and everything built"
+
+run: $(VENV)/.wheel
+	@$(BIN)/bhavcast up $(ARGS)
+
+setup: $(VENV)/.wheel
+	@echo "$(BIN)/bhavcast is ready"
+
+lint: $(VENV)/.wheel $(VENV)/.dev
+	@$(BIN)/ruff format --check --quiet . || { echo "Not formatted: run $(BIN)/ruff format ."; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/lint-imports --no-logo > build/floors.txt || { cat build/floors.txt; exit 1; }
+
+check: lint
+	@$(BIN)/python -m pytest -q -n $(JOBS) -m "$(FAST)" $(ARGS)
+
+# Exit status 5 means that a pass had no test of its kind to run.
+test: lint
+	@$(BIN)/python -m pytest -q -n $(JOBS) -m "$(SHARED)" $(ARGS) || [ $$? -eq 5 ]
+	@$(BIN)/python -m pytest -q -m "$(ALONE)" $(ARGS) || [ $$? -eq 5 ]
+
+bench: $(VENV)/.wheel $(BENCH_VENV)/.bench
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+# The newest release of a package is taken only with UPGRADE=1; otherwise pins change only where pyproject.toml does.
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
+lock: $(VENV)/.dev
+	$(COMPILE) pyproject.toml --output-file requirements/run.lock
+	$(COMPILE) pyproject.toml --group dev --constraint requirements/run.lock --output-file requirements/dev.lock
+	$(COMPILE) --group bench --output-file requirements/bench.lock
+	$(COMPILE) --group build --output-file requirements/build.lock
+
+clean:
+	rm -rf $(VENV) $(BENCH_VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+
+# ---------------------------------------------------------------------------------------------------------- set-up
+
+usable = $(shell $(PYTHON) -c 'import sys; print("old" if sys.version_info < (3, 11) else "")' 2>/dev/null || echo none)
+equipped = $(shell $(PYTHON) -c 'import venv, ensurepip' 2>/dev/null && echo yes)
+define check_python
+$(if $(filter none,$(usable)),$(error Bhavcast needs Python 3.11 or newer, and "$(PYTHON)" does not run: install it, or name it: make PYTHON=/path/to/python3))
+$(if $(filter old,$(usable)),$(error Bhavcast needs Python 3.11 or newer, and "$(PYTHON)" is older: name a newer one: make PYTHON=python3.12))
+$(if $(equipped),,$(error "$(PYTHON)" cannot make virtual environments: install its venv module (on Debian and Ubuntu: apt install python3-venv)))
+endef
+
+# pip comes last, so it tells a finished environment from one that was interrupted. Made again, with all that depends on it,
+# when the Python it points to is gone.
+$(BIN)/pip: $(if $(realpath $(BIN)/python),,FORCE)
+	$(check_python)@echo "Setting up $(VENV) (only the first time)"
+	@$(PYTHON) -m venv --clear $(VENV)
+
+$(VENV)/.run: requirements/run.lock $(BIN)/pip
+	@$(BIN)/python $(PIP) $(LOCKED) $<
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.lock $(VENV)/.run
+	@echo "Installing the test tools (only the first time)"
+	@$(BIN)/python $(PIP) $(LOCKED) $<
+	@touch $@
+
+# The build tools stay out of the environment that runs the product.
+$(TOOLS)/.build: requirements/build.lock | $(VENV)/.run
+	@rm -rf $(TOOLS)
+	@$(BIN)/python $(PIP) $(LOCKED) $< --target $(TOOLS)
+	@touch $@
+
+$(VENV)/.wheel: $(SOURCES) $(TOOLS)/.build $(VENV)/.run
+	@rm -rf $(WHEELS)
+	@PYTHONPATH=$(TOOLS) $(BIN)/python -m hatchling build --target wheel --directory $(WHEELS) > build/wheel.log 2>&1 \
+		|| { cat build/wheel.log; exit 1; }
+	@$(BIN)/python $(PIP) install --no-deps --no-index --force-reinstall $(WHEELS)/bhavcast-*.whl
+	@touch $@
+
+$(BENCH_VENV)/bin/pip: $(if $(realpath $(BENCH_VENV)/bin/python),,FORCE)
+	$(check_python)@echo "Setting up $(BENCH_VENV) (only the first time)"
+	@$(PYTHON) -m venv --clear $(BENCH_VENV)
+
+$(BENCH_VENV)/.bench: requirements/bench.lock $(BENCH_VENV)/bin/pip
+	@$(BENCH_VENV)/bin/python $(PIP) $(LOCKED) $<
+	@touch $@

@@ -1,0 +1,243 @@
+"""The board: the last state of every scrip, with the revision at which each field last changed.
+
+Pure: it never waits and never asks for the time. Ingest writes it (`apply`, `put`, `roll`), gateways keep replicas of it
+(`follow`). Everything a reader needs to catch up from any position is in the field revisions; see
+docs/explanation/state.md.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final
+
+from bhavcast.domain import field
+from bhavcast.domain.change import Change, Message, RowImage, Snapshot
+from bhavcast.domain.errors import BusHole
+from bhavcast.domain.field import Value, Values
+from bhavcast.domain.instrument import Instrument
+from bhavcast.domain.position import Position
+from bhavcast.domain.price import percent_hundredths
+from bhavcast.domain.tick import Source, Tick
+
+LIVE: Final = "live"
+NO_DATA: Final = "no_data"
+
+
+class Row:
+    """One scrip: its instrument, its values by field number, and the revision of each."""
+
+    __slots__ = ("divisor", "instrument", "rev", "revs", "slot", "symbol", "tick_state", "values")
+
+    def __init__(self, instrument: Instrument, slot: int) -> None:
+        self.instrument = instrument
+        self.symbol = instrument.symbol
+        self.divisor = instrument.divisor
+        self.slot = slot
+        self.rev = 0
+        self.values: list[Value] = [None] * field.COUNT
+        self.revs: list[int] = [0] * field.COUNT
+        # What a tick makes of STATE: `live` while ticks are due, else what the phase says. Kept by the staleness sweep.
+        self.tick_state = LIVE
+
+    @property
+    def has_data(self) -> bool:
+        """Whether a source has ever spoken of this scrip."""
+        return self.values[field.TIMESTAMP] is not None
+
+    def image(self) -> RowImage:
+        """Return a copy that can be stored or sent."""
+        return RowImage(self.symbol, self.rev, list(self.values), list(self.revs))
+
+    def put(self, rev: int, values: Values) -> None:
+        """Take over values as of a revision."""
+        mine, revs = self.values, self.revs
+        for number, value in values.items():
+            mine[number] = value
+            revs[number] = rev
+        self.rev = rev
+
+    def newer(self, since: int) -> Iterator[int]:
+        """Yield the numbers of the fields that changed after revision `since`."""
+        return (number for number, rev in enumerate(self.revs) if rev > since)
+
+
+class Board:
+    """All rows at one position."""
+
+    def __init__(self, epoch: str = "", rev: int = 0, token: int = 0) -> None:
+        self.epoch = epoch
+        self.rev = rev
+        self.token = token
+        self.rows: dict[str, Row] = {}
+        self.order: list[Row] = []
+        self.facts: dict[str, Any] = {}
+        self._sealed = rev
+
+    @property
+    def position(self) -> Position:
+        """How far this board has come."""
+        return Position(self.epoch, self.rev)
+
+    # -- what both the writer and the replicas do -------------------------------------------------------------------
+
+    def add(self, instruments: Iterable[Instrument]) -> list[Row]:
+        """Give each new instrument a row; an instrument that has one gets its new description. Return the new rows."""
+        added = []
+        for instrument in instruments:
+            row = self.rows.get(instrument.symbol)
+            if row is None:
+                row = Row(instrument, len(self.order))
+                self.rows[row.symbol] = row
+                self.order.append(row)
+                added.append(row)
+            else:
+                row.instrument, row.divisor = instrument, instrument.divisor
+        return added
+
+    def load(self, snapshot: Snapshot) -> None:
+        """Become what a snapshot describes, whatever this board was before."""
+        self.__init__(snapshot.epoch, snapshot.rev, snapshot.token)  # type: ignore[misc]  # start anew, by the one rule
+        self.add(snapshot.instruments)
+        for image in snapshot.rows:
+            row = self.rows[image.symbol]
+            row.rev = image.rev
+            # A format with fewer fields is an older one: what it does not know, never had a value.
+            row.values[: len(image.values)] = image.values
+            row.revs[: len(image.revs)] = image.revs
+        self.facts = dict(snapshot.facts)
+
+    def snapshot(self, market: int, *, planned: bool = False) -> Snapshot:
+        """Return everything at this position; `market` is the market time."""
+        return Snapshot(
+            epoch=self.epoch,
+            rev=self.rev,
+            token=self.token,
+            market=market,
+            planned=planned,
+            rows=[row.image() for row in self.order if row.rev],
+            facts=dict(self.facts),
+            instruments=[row.instrument for row in self.order],
+        )
+
+    # -- the replica ------------------------------------------------------------------------------------------------
+
+    def follow(self, message: Message) -> list[Row]:
+        """Take over one message of the bus; return the rows it changed. Raise BusHole if it is not the next one."""
+        if message.epoch != self.epoch or message.from_rev != self.rev + 1:
+            raise BusHole(
+                f"expected revision {self.rev + 1} of epoch {self.epoch}, got {message.from_rev} of {message.epoch}"
+            )
+        if message.instruments:
+            self.add(message.instruments)
+        rows, changed = self.rows, []
+        for change in message.changes:
+            row = rows[change.symbol]
+            row.put(change.rev, change.values)
+            changed.append(row)
+        if message.facts:
+            self.facts.update(message.facts)
+        self.rev = self._sealed = message.to_rev
+        return changed
+
+    # -- the writer -------------------------------------------------------------------------------------------------
+
+    def apply(self, source: Source, ticks: list[Tick]) -> list[Change]:
+        """Fold ticks into the rows; return what changed, each change at a revision of its own.
+
+        A tick that says nothing new changes nothing, but for its time. Ticks of unknown symbols are the guard's to stop.
+        """
+        changes = []
+        rows, rev = self.rows, self.rev
+        name, mode, grade, period = source.name, source.mode, source.grade, source.period_ms
+        for tick in ticks:
+            row = rows[tick.symbol]
+            held = row.values
+            changed: Values = {number: value for number, value in tick.values.items() if held[number] != value}
+            if held[field.TIMESTAMP] != tick.time:
+                changed[field.TIMESTAMP] = tick.time
+            if held[field.SOURCE] != name or held[field.MODE] != mode:
+                changed[field.SOURCE], changed[field.MODE] = name, mode
+                changed[field.GRADE], changed[field.PERIOD_MS] = grade, period
+            if held[field.STATE] != row.tick_state:
+                changed[field.STATE] = row.tick_state
+            if not changed:
+                continue
+            derive(held, changed)
+            rev += 1
+            row.put(rev, changed)
+            changes.append(Change(row.symbol, rev, changed))
+        self.rev = rev
+        return changes
+
+    def put(self, row: Row, values: Values) -> Change | None:
+        """Set fields of one row for a reason other than a tick; return the change, if it is one."""
+        changed: Values = {number: value for number, value in values.items() if row.values[number] != value}
+        if not changed:
+            return None
+        derive(row.values, changed)
+        self.rev += 1
+        row.put(self.rev, changed)
+        return Change(row.symbol, self.rev, changed)
+
+    def seal(
+        self,
+        published: int,
+        *,
+        received: int = 0,
+        changes: list[Change] | None = None,
+        facts: dict[str, Any] | None = None,
+        instruments: list[Instrument] | None = None,
+    ) -> Message:
+        """Make the message that carries everything since the last one; a message without changes takes a revision."""
+        if instruments:
+            self.add(instruments)
+        if facts:
+            self.facts.update(facts)
+        if self.rev == self._sealed:
+            self.rev += 1
+        message = Message(
+            epoch=self.epoch,
+            token=self.token,
+            from_rev=self._sealed + 1,
+            to_rev=self.rev,
+            published=published,
+            received=received,
+            changes=changes or [],
+            facts=facts or {},
+            instruments=instruments or [],
+        )
+        self._sealed = self.rev
+        return message
+
+    def begin(self, epoch: str, first_rev: int, token: int) -> None:
+        """Begin a new epoch with the rows as they are; its first revision is above every known one."""
+        self.epoch, self.token = epoch, token
+        self.rev = self._sealed = max(self.rev + 1, first_rev)
+
+    def roll(self, opening: Callable[[Row], Values]) -> None:
+        """Begin a new day: empty the day's fields, and set what `opening` says of each row (previous close, limits).
+
+        Called right after `begin`: every row that changes does so at the epoch's first revision.
+        """
+        for row in self.order:
+            new: Values = dict.fromkeys(field.DAY_FIELDS) | opening(row)
+            changed = {number: value for number, value in new.items() if row.values[number] != value}
+            if changed:
+                row.put(self.rev, changed)
+
+
+def derive(held: list[Value], changed: Values) -> None:
+    """Add to `changed` what follows from it: the change against the previous close, absolute and in per cent."""
+    if not (field.CURRENT_PRICE in changed or field.CLOSE_PRICE in changed or field.PREVIOUS_CLOSE in changed):
+        return
+    last = changed.get(field.CLOSE_PRICE, held[field.CLOSE_PRICE])
+    if last is None:
+        last = changed.get(field.CURRENT_PRICE, held[field.CURRENT_PRICE])
+    previous = changed.get(field.PREVIOUS_CLOSE, held[field.PREVIOUS_CLOSE])
+    move: int | None = None
+    percent: int | None = None
+    if isinstance(last, int) and isinstance(previous, int):
+        move = last - previous
+        percent = percent_hundredths(move, previous)
+    if held[field.CHANGE] != move:
+        changed[field.CHANGE] = move
+    if held[field.PERCENT_CHANGE] != percent:
+        changed[field.PERCENT_CHANGE] = percent

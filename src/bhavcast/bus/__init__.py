@@ -1,0 +1,1 @@
+"""Carry changes and their positions from the one writer to every gateway."""

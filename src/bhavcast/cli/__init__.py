@@ -1,0 +1,1 @@
+"""The command line: parse arguments, call the composition root, print, and choose an exit code."""

@@ -1,0 +1,1 @@
+"""The Python client library: quotes over HTTP and a live, resuming stream."""

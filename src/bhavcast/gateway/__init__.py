@@ -1,0 +1,1 @@
+"""Serve the board to the world: REST, WebSocket and SSE."""

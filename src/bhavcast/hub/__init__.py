@@ -1,0 +1,1 @@
+"""Fan the board's changes out to clients: interests, flushes and bounded outboxes."""

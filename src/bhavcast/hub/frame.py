@@ -1,0 +1,38 @@
+"""The messages that carry quotes, put together from rows that are encoded already.
+
+JSON:        {"t":"u","pos":"20261123T0345Z-9f1c03ab77de5a20:123470","q":[{…},{…}]}
+MessagePack: {"t":"u","pos":"…"} and the rows after it, consecutive objects in one frame, no outer count.
+
+Fragments of JSON rows begin with a comma, so that any selection of them can be joined as it is; the first one's comma is
+cut here.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+_json = msgspec.json.Encoder()
+_msgpack = msgspec.msgpack.Encoder()
+
+
+def encode(message: Mapping[str, Any], *, binary: bool) -> bytes:
+    """Encode a message that carries no quotes."""
+    return _msgpack.encode(message) if binary else _json.encode(message)
+
+
+def fragment(encoded: bytes, *, binary: bool) -> bytes:
+    """Make an encoded row ready to be joined with others."""
+    return encoded if binary or not encoded else b"," + encoded
+
+
+def rows(head: Mapping[str, Any], body: bytes, *, binary: bool) -> tuple[bytes, ...]:
+    """Return the parts of a frame with joined fragments as its quotes."""
+    if binary:
+        return _msgpack.encode(head), body
+    return _json.encode(head)[:-1] + b',"q":[', body[1:], b"]}"
+
+
+def join(encoded: Iterable[bytes], *, binary: bool) -> bytes:
+    """Join encoded rows as fragments."""
+    return b"".join(fragment(each, binary=binary) for each in encoded if each)

@@ -1,0 +1,240 @@
+"""The hub: from one replica to all its clients. It never waits and never asks for the time.
+
+Whoever drives it (gateway/pace.py) tells it what changed (`notice`), lets cohorts flush at their pace, pumps snapshots,
+and calls `sweep` twice a second for heartbeats and the slow policy.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
+from typing import Any, Final
+
+from bhavcast.domain.errors import TooManyShapes
+from bhavcast.domain.shape import MAX_CUSTOM_SHAPES, Shape
+from bhavcast.hub import frame
+from bhavcast.hub.cohort import Cohort
+from bhavcast.hub.outbox import Outbox, Snap
+from bhavcast.hub.port import Board, Encoder, Row, Sink
+
+PIECE: Final = 200  # quotes in one snap
+PIECES_AT_ONCE: Final = 4  # then others have their turn
+SLOW_AFTER_S: Final = 10.0  # without progress on a full wire
+LAG_TOLD_AFTER: Final = 5  # flushes passed over before a client is told of it
+SLOW: Final = 4008
+
+
+class Hub:
+    """All clients of one gateway."""
+
+    def __init__(self, board: Board, encoder: Callable[[Shape], Encoder]) -> None:
+        self.board = board
+        self._new_encoder = encoder
+        self.encoders: dict[Shape, Encoder] = {}
+        self.cohorts: dict[tuple[Shape, float], Cohort] = {}
+        self.outboxes: set[Outbox] = set()
+        self.pumping: set[Outbox] = set()
+
+    # -- clients ----------------------------------------------------------------------------------------------------
+
+    def encoder(self, shape: Shape) -> Encoder:
+        """Return the one encoder of a shape; refuse one field list too many."""
+        encoder = self.encoders.get(shape)
+        if encoder is None:
+            if shape.custom and sum(each.custom for each in self.encoders) >= MAX_CUSTOM_SHAPES:
+                self._drop_unused_encoders()
+            if shape.custom and sum(each.custom for each in self.encoders) >= MAX_CUSTOM_SHAPES:
+                raise TooManyShapes(
+                    f"{MAX_CUSTOM_SHAPES} different field lists are in use; take a preset (ltp, quote, full)",
+                    field="fields",
+                )
+            encoder = self.encoders[shape] = self._new_encoder(shape)
+        return encoder
+
+    def _drop_unused_encoders(self) -> None:
+        used = {shape for shape, _ in self.cohorts}
+        for shape in [each for each in self.encoders if each.custom and each not in used]:
+            del self.encoders[shape]
+
+    def join(self, sink: Sink, shape: Shape, hz: float, now: float) -> Outbox:
+        """Take in a client that subscribes nothing yet."""
+        cohort = self._cohort(shape, hz)
+        outbox = Outbox(sink, cohort, now)
+        cohort.join(outbox, behind=None)
+        self.outboxes.add(outbox)
+        return outbox
+
+    def leave(self, outbox: Outbox) -> None:
+        """Forget a client; idempotent."""
+        self.outboxes.discard(outbox)
+        self.pumping.discard(outbox)
+        outbox.snaps.clear()
+        outbox.cohort.leave(outbox)
+        self._drop_if_empty(outbox.cohort)
+
+    def _cohort(self, shape: Shape, hz: float) -> Cohort:
+        cohort = self.cohorts.get((shape, hz))
+        if cohort is None:
+            cohort = self.cohorts[shape, hz] = Cohort(self.board, self.encoder(shape), hz)
+        return cohort
+
+    def _drop_if_empty(self, cohort: Cohort) -> None:
+        if not cohort.members:
+            self.cohorts.pop((cohort.encoder.shape, cohort.hz), None)
+
+    # -- subscriptions ----------------------------------------------------------------------------------------------
+
+    def add(self, outbox: Outbox, rows: Sequence[Row], id: int | None, now: float, *, everything: bool = False) -> None:
+        """Subscribe rows: their whole quotes follow in pieces, then a `sync`."""
+        outbox.snaps.append(Snap(rows, id, whole_market=everything))
+        self.pump(outbox, now)
+
+    def narrow(self, outbox: Outbox, slots: set[int], *, everything: bool = False) -> None:
+        """Keep only these of the subscribed rows, at once."""
+        for snap in outbox.snaps:
+            snap.rows = type(snap.rows)(row for row in snap.rows if row.slot in slots)
+            snap.whole_market = snap.whole_market and everything
+        kept = slots & self._slots(outbox) if outbox.everything and not everything else outbox.slots & slots
+        outbox.cohort.want(outbox, kept, everything=everything and outbox.everything)
+
+    def _slots(self, outbox: Outbox) -> set[int]:
+        return {row.slot for row in self.board.order} if outbox.everything else outbox.slots
+
+    def move(self, outbox: Outbox, hz: float) -> None:
+        """Change a client's pace; its position stands."""
+        old = outbox.cohort
+        new = self._cohort(old.encoder.shape, hz)
+        if new is old:
+            return
+        behind = old.reached(outbox)
+        old.leave(outbox)
+        new.join(outbox, behind=behind)
+        self._drop_if_empty(old)
+
+    def reshape(self, outbox: Outbox, shape: Shape, hz: float, now: float, id: int | None) -> None:
+        """Change what a client is shown: its position is dropped, everything it subscribed comes again."""
+        new = self._cohort(shape, hz)
+        old = outbox.cohort
+        pending = [row for snap in outbox.snaps for row in snap.rows]
+        everything = outbox.everything or any(snap.whole_market for snap in outbox.snaps)
+        held = {row.slot: row for row in [*old.rows(outbox), *pending]}
+        old.leave(outbox)
+        outbox.want(set())
+        outbox.everything = False
+        outbox.snaps.clear()
+        outbox.snap_rev = None
+        new.join(outbox, behind=None)
+        if new is not old:
+            self._drop_if_empty(old)
+        if held:
+            self.add(outbox, [held[slot] for slot in sorted(held)], id, now, everything=everything)
+
+    def resume(self, outbox: Outbox, rows: Sequence[Row], since: int, now: float, *, everything: bool) -> int:
+        """Bring a client that holds these rows as of revision `since` up to date by one frame; return what changed."""
+        outbox.cohort.want(outbox, set() if everything else {row.slot for row in rows}, everything=everything)
+        outbox.behind = since
+        return outbox.cohort.catch_up(outbox, now, always=True)
+
+    # -- driving ----------------------------------------------------------------------------------------------------
+
+    def notice(self, rows: Iterable[Row]) -> None:
+        """Remember that rows changed."""
+        slots = [row.slot for row in rows]
+        for cohort in self.cohorts.values():
+            cohort.dirty.update(slots)
+
+    def grow(self) -> None:
+        """Make room for rows that were added to the board."""
+        for cohort in self.cohorts.values():
+            cohort.grow()
+
+    def pump(self, outbox: Outbox, now: float) -> None:
+        """Send a client's snapshots as far as its wire takes them."""
+        for _ in range(PIECES_AT_ONCE):
+            if not outbox.snaps or outbox.full:
+                break
+            self._piece(outbox, now)
+        if outbox.snaps:
+            self.pumping.add(outbox)
+        else:
+            self.pumping.discard(outbox)
+
+    def _piece(self, outbox: Outbox, now: float) -> None:
+        cohort, snap = outbox.cohort, outbox.snaps[0]
+        if not snap.started:
+            self._start(outbox, snap, now)
+        binary = cohort.binary
+        rows = list(islice(snap.rows, PIECE))
+        if rows:
+            body = frame.join((cohort.encoder.full(row) for row in rows), binary=binary)
+            outbox.sink.send(*frame.rows({"t": "snap", "id": snap.id}, body, binary=binary))
+            for _ in rows:
+                snap.rows.popleft()
+        if not snap.rows:
+            self._sync(outbox, snap)
+        outbox.sent_at = now
+
+    def _start(self, outbox: Outbox, snap: Snap, now: float) -> None:
+        # The position of the sync to come speaks for everything subscribed: what was held before must be complete to
+        # the point where the new rows begin.
+        cohort = outbox.cohort
+        cohort.catch_up(outbox, now)
+        snap.started = True
+        outbox.snap_rev = outbox.behind = self.board.rev
+        cohort.laggards.add(outbox)
+        slots = self._slots(outbox) | {row.slot for row in snap.rows}
+        cohort.want(outbox, slots, everything=outbox.everything or snap.whole_market)
+
+    def _sync(self, outbox: Outbox, snap: Snap) -> None:
+        assert outbox.snap_rev is not None, "a sync ends a snapshot that began"
+        pos = outbox.cohort.position(outbox.snap_rev)
+        message = {"t": "sync", "id": snap.id, "count": snap.count, "pos": pos}
+        outbox.snap_rev = None
+        outbox.snaps.popleft()
+        outbox.sink.send(frame.encode(message, binary=outbox.cohort.binary), pos=pos)
+
+    def tell(self, outbox: Outbox, message: dict[str, Any], now: float) -> None:
+        """Send a message that carries no quotes."""
+        outbox.sink.send(frame.encode(message, binary=outbox.cohort.binary))
+        outbox.sent_at = now
+
+    def tell_all(self, message: dict[str, Any], now: float) -> None:
+        """Send everyone a message that carries no quotes and moves no position; a full wire is passed over."""
+        encoded = {binary: frame.encode(message, binary=binary) for binary in (False, True)}
+        for outbox in self.outboxes:
+            if not outbox.full:
+                outbox.sink.send(encoded[outbox.cohort.binary])
+                outbox.sent_at = now
+
+    def position(self, outbox: Outbox) -> str | None:
+        """Return how far a client has come, or None while a snapshot is under way."""
+        if outbox.snaps or outbox.snap_rev is not None:
+            return None
+        cohort = outbox.cohort
+        return cohort.position(cohort.reached(outbox))
+
+    def reset(self) -> None:
+        """Begin again on another epoch: every client's rows are forgotten; its session subscribes them anew."""
+        self.pumping.clear()
+        for outbox in self.outboxes:
+            outbox.snaps.clear()
+            outbox.snap_rev = None
+        for cohort in self.cohorts.values():
+            cohort.reset()
+
+    def sweep(self, now: float) -> list[Outbox]:
+        """Apply the slow policy: tell a client that it lags, close one whose wire makes no progress. Return the closed."""
+        closed = []
+        for outbox in self.outboxes:
+            unsent = outbox.sink.buffered()
+            if unsent == 0 or unsent < outbox.stuck:
+                outbox.stuck_since = None
+            elif outbox.stuck_since is None:
+                outbox.stuck_since = now
+            elif now - outbox.stuck_since > SLOW_AFTER_S:
+                closed.append(outbox)
+            outbox.stuck = unsent
+            if outbox.behind is None and outbox.passed_over >= LAG_TOLD_AFTER:
+                self.tell(outbox, {"t": "lag", "conflated": outbox.passed_over}, now)
+                outbox.passed_over = 0
+        for outbox in closed:
+            outbox.sink.close(SLOW, "slow: nothing was read for 10 s")
+        return closed

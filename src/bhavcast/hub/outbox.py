@@ -1,0 +1,89 @@
+"""One client's end: what it subscribed, how far it has come, and whether it can take more.
+
+An outbox holds no queue of prices. What a client has not got yet is a revision (`behind`), so a slow client costs what a
+quick one does, and its next frame covers whatever it missed.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, Final
+
+from bhavcast.hub.port import Row, Sink
+
+if TYPE_CHECKING:
+    from bhavcast.hub.cohort import Cohort
+
+# More than this unsent, and a flush passes the client over: its next delta simply covers more. Larger than any one
+# frame of a usual subscription, small against what a kernel would buffer.
+HIGH_WATER: Final = 64 * 1024
+
+
+class Snap:
+    """A snapshot asked for and not yet complete: the rows still to go, and the message that asked."""
+
+    __slots__ = ("count", "id", "rows", "started", "whole_market")
+
+    def __init__(self, rows: Sequence[Row], id: int | None, *, whole_market: bool = False) -> None:
+        self.rows = deque(rows)
+        self.id = id
+        self.count = len(rows)
+        self.started = False
+        self.whole_market = whole_market
+
+
+class Outbox:
+    """One client of the hub."""
+
+    __slots__ = (
+        "_getter",
+        "behind",
+        "cohort",
+        "everything",
+        "passed_over",
+        "sent_at",
+        "sink",
+        "slots",
+        "snap_rev",
+        "snaps",
+        "stuck",
+        "stuck_since",
+    )
+
+    def __init__(self, sink: Sink, cohort: "Cohort", now: float) -> None:
+        self.sink = sink
+        self.cohort = cohort
+        self.slots: set[int] = set()
+        self.everything = False
+        # None: in step with its cohort. Otherwise the revision after which it needs a frame of its own.
+        self.behind: int | None = None
+        self.snaps: deque[Snap] = deque()
+        # While a snapshot is under way: the board's revision when its first piece was encoded. Until its `sync` no frame
+        # may move the client's position.
+        self.snap_rev: int | None = None
+        self.sent_at = now
+        self.passed_over = 0
+        # Unsent bytes at the last look and since when they have not become fewer: the slow policy's evidence.
+        self.stuck = 0
+        self.stuck_since: float | None = None
+        self._getter: Callable[[Sequence[bytes]], Any] | None = None
+
+    @property
+    def full(self) -> bool:
+        """Whether the wire still holds so much that another frame would only wait there."""
+        return self.sink.buffered() > HIGH_WATER
+
+    def want(self, slots: set[int]) -> None:
+        """Replace what is subscribed."""
+        self.slots = slots
+        self._getter = None
+
+    def join(self, fragments: Sequence[bytes]) -> bytes:
+        """Return this client's part of a flush; `fragments` has one cell per slot and an empty one at its end."""
+        getter = self._getter
+        if getter is None:
+            if not self.slots:
+                return b""
+            # The empty cell at the end makes it a tuple even for one slot.
+            getter = self._getter = itemgetter(*sorted(self.slots), -1)
+        return b"".join(getter(fragments))

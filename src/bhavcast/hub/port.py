@@ -1,0 +1,57 @@
+"""What the hub needs from its neighbours: rows it can have encoded, and a place to write frames to."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from bhavcast.domain.shape import Shape
+
+
+class Row(Protocol):
+    """A row of the board, as far as the hub cares."""
+
+    symbol: str
+    slot: int
+    rev: int
+
+    @property
+    def has_data(self) -> bool:
+        """Whether there is anything to show."""
+
+
+class Board(Protocol):
+    """The gateway's replica."""
+
+    epoch: str
+    rev: int
+
+    @property
+    def order(self) -> Sequence[Row]:
+        """All rows, by slot."""
+
+
+class Encoder(Protocol):
+    """Encodes rows in one shape."""
+
+    shape: Shape
+
+    def full(self, row: Row) -> bytes:
+        """Return the whole quote."""
+
+    def delta(self, row: Row, since: int) -> bytes:
+        """Return the fields that changed after a revision; nothing if none did."""
+
+    def forget(self) -> None:
+        """Drop what is kept."""
+
+
+class Sink(Protocol):
+    """The client's end of the wire. Nothing here waits."""
+
+    def send(self, *parts: bytes, pos: str | None = None) -> None:
+        """Write one frame made of `parts`; `pos` is the position it completes, for wires that carry it apart."""
+
+    def buffered(self) -> int:
+        """Return how many bytes have been written and not been taken by the network."""
+
+    def close(self, code: int, reason: str) -> None:
+        """End the connection with a numbered reason."""

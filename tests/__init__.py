@@ -1,0 +1,1 @@
+"""The tests of Bhavcast, run against the installed wheel."""
