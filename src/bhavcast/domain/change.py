@@ -1,9 +1,12 @@
 """What the board says: changes with revisions, and the messages that carry them. Frozen, versioned, sent and stored."""
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
 
+from bhavcast.domain import field
+from bhavcast.domain.errors import BadRecord, BusHole
 from bhavcast.domain.field import Value, Values
 from bhavcast.domain.instrument import Instrument
 from bhavcast.domain.position import Position
@@ -68,3 +71,124 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     def position(self) -> Position:
         """The position at which this picture is complete."""
         return Position(self.epoch, self.rev)
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_message = msgspec.msgpack.Decoder(Message).decode
+_decode_snapshot = msgspec.msgpack.Decoder(Snapshot).decode
+# What a MessagePack decoder can say to arbitrary bytes (bad UTF-8 and times, unhashable keys, deep nesting included).
+_UNDECODABLE: Final = (msgspec.DecodeError, ValueError, TypeError, OverflowError, RecursionError)
+
+
+def encode(what: Message | Snapshot) -> bytes:
+    """Return the bytes that journal and bus carry: MessagePack, with the field numbers as keys."""
+    return _encode(what)
+
+
+def decode(payload: bytes | memoryview) -> Message:
+    """Read a message; raise BadRecord for anything else and for a version this program does not know."""
+    try:
+        message = _decode_message(payload)
+    except _UNDECODABLE as error:
+        raise BadRecord(f"not a message: {error}") from error
+    if message.version != VERSION:
+        raise BadRecord(f"a message of version {message.version}; this program reads version {VERSION}")
+    return message
+
+
+def decode_snapshot(payload: bytes | memoryview) -> Snapshot:
+    """Read a snapshot; raise BadRecord for anything else and for a version this program does not know."""
+    try:
+        snapshot = _decode_snapshot(payload)
+    except _UNDECODABLE as error:
+        raise BadRecord(f"not a snapshot: {error}") from error
+    if snapshot.version != VERSION:
+        raise BadRecord(f"a snapshot of version {snapshot.version}; this program reads version {VERSION}")
+    for row in snapshot.rows:
+        if len(row.values) != len(row.revs) or len(row.values) > field.COUNT:
+            raise BadRecord(f"row {row.symbol!r} has {len(row.values)} values and {len(row.revs)} revisions")
+    return snapshot
+
+
+class _Row:
+    """A row while messages are folded into it."""
+
+    __slots__ = ("rev", "revs", "values")
+
+    def __init__(self, rev: int, values: Iterable[Value], revs: Iterable[int]) -> None:
+        self.rev, self.values, self.revs = rev, list(values), list(revs)
+        missing = field.COUNT - len(self.values)
+        if missing > 0:
+            self.values += [None] * missing
+            self.revs += [0] * missing
+
+
+class Folding:
+    """A snapshot being brought up to date, message by message; the snapshot it began with stays as it was."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._begin = snapshot
+        self._images = {row.symbol: row for row in snapshot.rows}
+        self._rows: dict[str, _Row] = {}
+        self._facts = dict(snapshot.facts)
+        self._instruments = {instrument.symbol: instrument for instrument in snapshot.instruments}
+        self._market = snapshot.market
+        self._token = snapshot.token
+        self.epoch = snapshot.epoch
+        self.rev = snapshot.rev
+
+    def apply(self, message: Message) -> None:
+        """Add the next message.
+
+        Raises:
+            BusHole: it is of another epoch, or is not the next one. Nothing of it was applied.
+            BadRecord: it speaks of a field that does not exist. Nothing of it was applied.
+        """
+        if message.epoch != self.epoch:
+            raise BusHole(f"expected epoch {self.epoch}, got a message of {message.epoch}")
+        if message.from_rev != self.rev + 1 or message.to_rev < message.from_rev:
+            raise BusHole(f"expected revisions from {self.rev + 1}, got {message.from_rev} to {message.to_rev}")
+        for change in message.changes:
+            if change.values and not 0 <= min(change.values) <= max(change.values) < field.COUNT:
+                raise BadRecord(f"a field number of {change.symbol!r} is not in 0 to {field.COUNT - 1}")
+        for change in message.changes:
+            row = self._rows.get(change.symbol) or self._thaw(change.symbol)
+            row.rev = change.rev
+            for number, value in change.values.items():
+                row.values[number] = value
+                row.revs[number] = change.rev
+        self._facts.update(message.facts)
+        self._instruments.update((instrument.symbol, instrument) for instrument in message.instruments)
+        self._market = max(self._market, message.published)
+        self._token = max(self._token, message.token)
+        self.rev = message.to_rev
+
+    def snapshot(self) -> Snapshot:
+        """Return the picture at the last message."""
+        changed = {
+            symbol: RowImage(symbol, row.rev, list(row.values), list(row.revs)) for symbol, row in self._rows.items()
+        }
+        return Snapshot(
+            epoch=self.epoch,
+            rev=self.rev,
+            token=self._token,
+            market=self._market,
+            planned=self._begin.planned,
+            rows=list({**self._images, **changed}.values()),
+            facts=dict(self._facts),
+            instruments=list(self._instruments.values()),
+        )
+
+    def _thaw(self, symbol: str) -> _Row:
+        image = self._images.get(symbol)
+        row = _Row(0, (), ()) if image is None else _Row(image.rev, image.values, image.revs)
+        self._rows[symbol] = row
+        return row
+
+
+def fold(snapshot: Snapshot, messages: Iterable[Message]) -> Snapshot:
+    """Return `snapshot` brought up to date by the messages that follow it; raise as `Folding.apply` does."""
+    folding = Folding(snapshot)
+    for message in messages:
+        folding.apply(message)
+    return folding.snapshot()

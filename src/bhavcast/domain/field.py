@@ -99,7 +99,9 @@ FIELDS: Final[tuple[Field, ...]] = (
     Field(UPPER_CIRCUIT, "upper_circuit", Kind.PRICE, False, "highest price allowed today"),
     Field(INDICATIVE_PRICE, "indicative_price", Kind.PRICE, True, "price at which the call auction would match now"),
     Field(INDICATIVE_QUANTITY, "indicative_quantity", Kind.COUNT, True, "shares the call auction would match now"),
-    Field(REFERENCE_PRICE, "reference_price", Kind.PRICE, True, "reference price of the closing auction or block deals"),
+    Field(
+        REFERENCE_PRICE, "reference_price", Kind.PRICE, True, "reference price of the closing auction or block deals"
+    ),
     Field(YEAR_HIGH, "year_high", Kind.PRICE, False, "highest trade of 52 weeks"),
     Field(YEAR_LOW, "year_low", Kind.PRICE, False, "lowest trade of 52 weeks"),
     Field(PHASE, "phase", Kind.TEXT, False, "phase of the session for this scrip"),

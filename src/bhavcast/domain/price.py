@@ -3,11 +3,22 @@
 import re
 from typing import Final
 
+from bhavcast.domain.instrument import InstrumentKind
+
 PAISE: Final = 2
 FINE: Final = 4  # debt clean prices and yields
 # BSE equity: 0.01 rupee below 100 rupees, else 0.05; fixed per scrip by the master, this is only the default.
 # Source: BSE notice of March 2023, checked against real quotes of 4 Jun 2026.
 FINE_TICK_BELOW: Final = 100_00
+# Assumed: the bands by group where no master, list or tick gives one (price bands are empty in the masters seen).
+DYNAMIC_BAND: Final = 10  # per cent; where none is fixed the first limit is here …
+DYNAMIC_STEP: Final = 5  # … and flexes by so much
+_WIDEST_BAND: Final = 20
+_BAND_OF_GROUP: Final[dict[str, int]] = {
+    **dict.fromkeys(("A", "B"), _WIDEST_BAND),
+    **dict.fromkeys(("X", "M", "MS"), 10),  # MS and TS are the start-up platform's M and MT
+    **dict.fromkeys(("T", "XT", "Z", "ZP", "ZY", "MT", "TS"), 5),
+}
 _DECIMAL = re.compile(r"(-?)(\d{1,13})(?:\.(\d{1,8}))?", re.ASCII)
 
 
@@ -31,7 +42,7 @@ def format_price(value: int, scale: int = PAISE) -> str:
     """Write an integer price as a decimal with exactly `scale` places: 193130 is `1931.30`."""
     sign = "-" if value < 0 else ""
     whole, fraction = divmod(abs(value), 10**scale)
-    return f"{sign}{whole}.{fraction:0{scale}d}"
+    return f"{sign}{whole}.{fraction:0{scale}d}" if scale else f"{sign}{whole}"
 
 
 def rescale(value: int, scale: int, to: int) -> int:
@@ -70,10 +81,27 @@ def nearest_tick(price: int, tick: int) -> int:
     return (2 * price + tick) // (2 * tick) * tick
 
 
+def default_band(group: str, kind: InstrumentKind, derivative: bool) -> int | None:
+    """Return a scrip's price band in per cent of its previous close, or None where there is none fixed.
+
+    None: stocks with derivatives and ETFs (dynamic, from ±DYNAMIC_BAND), debt and government securities, indices. A group
+    without a rule of its own has the widest band, which refuses the least.
+    """
+    if derivative or kind in ("DB", "GS", "IDX") or group == "E":
+        return None
+    return _BAND_OF_GROUP.get(group, _WIDEST_BAND)
+
+
 def band_limits(previous_close: int, percent: int, tick: int) -> tuple[int, int]:
-    """Return the lower and upper circuit limit, inside the band and on the tick; the lower one at least one tick."""
+    """Return the lower and upper circuit limit, inside the band and on the tick; the lower one at least one tick.
+
+    A cheap scrip's band may hold no valid price at all, when its close is off the tick (adjusted, say): then the valid
+    prices on both sides of the close are the limits.
+    """
     lower = ceil_to_tick(-(-previous_close * (100 - percent) // 100), tick)
     upper = floor_to_tick(previous_close * (100 + percent) // 100, tick)
+    if lower > upper:
+        lower, upper = floor_to_tick(previous_close, tick), ceil_to_tick(previous_close, tick)
     return max(lower, tick), max(upper, tick)
 
 

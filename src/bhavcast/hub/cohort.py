@@ -52,7 +52,7 @@ class Cohort:
 
     def join(self, outbox: Outbox, *, behind: int | None) -> None:
         """Take in a client that is complete up to revision `behind`, or has nothing yet (None)."""
-        outbox.cohort = self
+        outbox.shape, outbox.hz = self.encoder.shape, self.hz
         outbox.behind = behind
         self.members.add(outbox)
         self._register(outbox)

@@ -57,7 +57,7 @@ class Hub:
     def join(self, sink: Sink, shape: Shape, hz: float, now: float) -> Outbox:
         """Take in a client that subscribes nothing yet."""
         cohort = self._cohort(shape, hz)
-        outbox = Outbox(sink, cohort, now)
+        outbox = Outbox(sink, shape, hz, now)
         cohort.join(outbox, behind=None)
         self.outboxes.add(outbox)
         return outbox
@@ -67,8 +67,13 @@ class Hub:
         self.outboxes.discard(outbox)
         self.pumping.discard(outbox)
         outbox.snaps.clear()
-        outbox.cohort.leave(outbox)
-        self._drop_if_empty(outbox.cohort)
+        cohort = self.cohort(outbox)
+        cohort.leave(outbox)
+        self._drop_if_empty(cohort)
+
+    def cohort(self, outbox: Outbox) -> Cohort:
+        """Return the cohort a client is in."""
+        return self.cohorts[outbox.shape, outbox.hz]
 
     def _cohort(self, shape: Shape, hz: float) -> Cohort:
         cohort = self.cohorts.get((shape, hz))
@@ -82,9 +87,11 @@ class Hub:
 
     # -- subscriptions ----------------------------------------------------------------------------------------------
 
-    def add(self, outbox: Outbox, rows: Sequence[Row], id: int | None, now: float, *, everything: bool = False) -> None:
+    def add(
+        self, outbox: Outbox, rows: Sequence[Row], message_id: int | None, now: float, *, everything: bool = False
+    ) -> None:
         """Subscribe rows: their whole quotes follow in pieces, then a `sync`."""
-        outbox.snaps.append(Snap(rows, id, whole_market=everything))
+        outbox.snaps.append(Snap(rows, message_id, whole_market=everything))
         self.pump(outbox, now)
 
     def narrow(self, outbox: Outbox, slots: set[int], *, everything: bool = False) -> None:
@@ -93,14 +100,14 @@ class Hub:
             snap.rows = type(snap.rows)(row for row in snap.rows if row.slot in slots)
             snap.whole_market = snap.whole_market and everything
         kept = slots & self._slots(outbox) if outbox.everything and not everything else outbox.slots & slots
-        outbox.cohort.want(outbox, kept, everything=everything and outbox.everything)
+        self.cohort(outbox).want(outbox, kept, everything=everything and outbox.everything)
 
     def _slots(self, outbox: Outbox) -> set[int]:
         return {row.slot for row in self.board.order} if outbox.everything else outbox.slots
 
     def move(self, outbox: Outbox, hz: float) -> None:
         """Change a client's pace; its position stands."""
-        old = outbox.cohort
+        old = self.cohort(outbox)
         new = self._cohort(old.encoder.shape, hz)
         if new is old:
             return
@@ -109,10 +116,10 @@ class Hub:
         new.join(outbox, behind=behind)
         self._drop_if_empty(old)
 
-    def reshape(self, outbox: Outbox, shape: Shape, hz: float, now: float, id: int | None) -> None:
+    def reshape(self, outbox: Outbox, shape: Shape, hz: float, now: float, message_id: int | None) -> None:
         """Change what a client is shown: its position is dropped, everything it subscribed comes again."""
         new = self._cohort(shape, hz)
-        old = outbox.cohort
+        old = self.cohort(outbox)
         pending = [row for snap in outbox.snaps for row in snap.rows]
         everything = outbox.everything or any(snap.whole_market for snap in outbox.snaps)
         held = {row.slot: row for row in [*old.rows(outbox), *pending]}
@@ -125,13 +132,13 @@ class Hub:
         if new is not old:
             self._drop_if_empty(old)
         if held:
-            self.add(outbox, [held[slot] for slot in sorted(held)], id, now, everything=everything)
+            self.add(outbox, [held[slot] for slot in sorted(held)], message_id, now, everything=everything)
 
     def resume(self, outbox: Outbox, rows: Sequence[Row], since: int, now: float, *, everything: bool) -> int:
         """Bring a client that holds these rows as of revision `since` up to date by one frame; return what changed."""
-        outbox.cohort.want(outbox, set() if everything else {row.slot for row in rows}, everything=everything)
+        self.cohort(outbox).want(outbox, set() if everything else {row.slot for row in rows}, everything=everything)
         outbox.behind = since
-        return outbox.cohort.catch_up(outbox, now, always=True)
+        return self.cohort(outbox).catch_up(outbox, now, always=True)
 
     # -- driving ----------------------------------------------------------------------------------------------------
 
@@ -158,14 +165,14 @@ class Hub:
             self.pumping.discard(outbox)
 
     def _piece(self, outbox: Outbox, now: float) -> None:
-        cohort, snap = outbox.cohort, outbox.snaps[0]
+        cohort, snap = self.cohort(outbox), outbox.snaps[0]
         if not snap.started:
             self._start(outbox, snap, now)
         binary = cohort.binary
         rows = list(islice(snap.rows, PIECE))
         if rows:
             body = frame.join((cohort.encoder.full(row) for row in rows), binary=binary)
-            outbox.sink.send(*frame.rows({"t": "snap", "id": snap.id}, body, binary=binary))
+            outbox.sink.send(*frame.rows({"t": "snap", "id": snap.message_id}, body, binary=binary))
             for _ in rows:
                 snap.rows.popleft()
         if not snap.rows:
@@ -175,7 +182,7 @@ class Hub:
     def _start(self, outbox: Outbox, snap: Snap, now: float) -> None:
         # The position of the sync to come speaks for everything subscribed: what was held before must be complete to
         # the point where the new rows begin.
-        cohort = outbox.cohort
+        cohort = self.cohort(outbox)
         cohort.catch_up(outbox, now)
         snap.started = True
         outbox.snap_rev = outbox.behind = self.board.rev
@@ -185,15 +192,15 @@ class Hub:
 
     def _sync(self, outbox: Outbox, snap: Snap) -> None:
         assert outbox.snap_rev is not None, "a sync ends a snapshot that began"
-        pos = outbox.cohort.position(outbox.snap_rev)
-        message = {"t": "sync", "id": snap.id, "count": snap.count, "pos": pos}
+        pos = self.cohort(outbox).position(outbox.snap_rev)
+        message = {"t": "sync", "id": snap.message_id, "count": snap.count, "pos": pos}
         outbox.snap_rev = None
         outbox.snaps.popleft()
-        outbox.sink.send(frame.encode(message, binary=outbox.cohort.binary), pos=pos)
+        outbox.sink.send(frame.encode(message, binary=outbox.shape.binary), pos=pos)
 
     def tell(self, outbox: Outbox, message: dict[str, Any], now: float) -> None:
         """Send a message that carries no quotes."""
-        outbox.sink.send(frame.encode(message, binary=outbox.cohort.binary))
+        outbox.sink.send(frame.encode(message, binary=outbox.shape.binary))
         outbox.sent_at = now
 
     def tell_all(self, message: dict[str, Any], now: float) -> None:
@@ -201,14 +208,14 @@ class Hub:
         encoded = {binary: frame.encode(message, binary=binary) for binary in (False, True)}
         for outbox in self.outboxes:
             if not outbox.full:
-                outbox.sink.send(encoded[outbox.cohort.binary])
+                outbox.sink.send(encoded[outbox.shape.binary])
                 outbox.sent_at = now
 
     def position(self, outbox: Outbox) -> str | None:
         """Return how far a client has come, or None while a snapshot is under way."""
         if outbox.snaps or outbox.snap_rev is not None:
             return None
-        cohort = outbox.cohort
+        cohort = self.cohort(outbox)
         return cohort.position(cohort.reached(outbox))
 
     def reset(self) -> None:

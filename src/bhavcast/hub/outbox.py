@@ -7,12 +7,10 @@ quick one does, and its next frame covers whatever it missed.
 from collections import deque
 from collections.abc import Callable, Sequence
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from bhavcast.domain.shape import Shape
 from bhavcast.hub.port import Row, Sink
-
-if TYPE_CHECKING:
-    from bhavcast.hub.cohort import Cohort
 
 # More than this unsent, and a flush passes the client over: its next delta simply covers more. Larger than any one
 # frame of a usual subscription, small against what a kernel would buffer.
@@ -22,11 +20,11 @@ HIGH_WATER: Final = 64 * 1024
 class Snap:
     """A snapshot asked for and not yet complete: the rows still to go, and the message that asked."""
 
-    __slots__ = ("count", "id", "rows", "started", "whole_market")
+    __slots__ = ("count", "message_id", "rows", "started", "whole_market")
 
-    def __init__(self, rows: Sequence[Row], id: int | None, *, whole_market: bool = False) -> None:
+    def __init__(self, rows: Sequence[Row], message_id: int | None, *, whole_market: bool = False) -> None:
         self.rows = deque(rows)
-        self.id = id
+        self.message_id = message_id
         self.count = len(rows)
         self.started = False
         self.whole_market = whole_market
@@ -38,10 +36,11 @@ class Outbox:
     __slots__ = (
         "_getter",
         "behind",
-        "cohort",
         "everything",
+        "hz",
         "passed_over",
         "sent_at",
+        "shape",
         "sink",
         "slots",
         "snap_rev",
@@ -50,9 +49,10 @@ class Outbox:
         "stuck_since",
     )
 
-    def __init__(self, sink: Sink, cohort: "Cohort", now: float) -> None:
+    def __init__(self, sink: Sink, shape: Shape, hz: float, now: float) -> None:
         self.sink = sink
-        self.cohort = cohort
+        self.shape = shape
+        self.hz = hz
         self.slots: set[int] = set()
         self.everything = False
         # None: in step with its cohort. Otherwise the revision after which it needs a frame of its own.

@@ -15,8 +15,11 @@ class Journal(Protocol):
     def begin(self, snapshot: Snapshot) -> None:
         """Open an epoch: an fsynced `open` record with the boot id, and a checkpoint of everything."""
 
-    def append(self, message: Message) -> None:
-        """Write one message; survives SIGKILL at once, a power cut after the next fsync."""
+    def append(self, message: Message, encoded: bytes | None = None) -> None:
+        """Write one message; survives SIGKILL at once, a power cut after the next fsync.
+
+        `encoded` is what `domain.change.encode` made of it, where the caller needs that for the bus too.
+        """
 
     def checkpoint(self, snapshot: Snapshot) -> None:
         """Write all rows with their field revisions, so that recovery reads only the tail after it."""

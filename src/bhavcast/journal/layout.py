@@ -1,0 +1,100 @@
+"""What stands in a journal: its records, its pointer, and the names of its files.
+
+`2026-11-23-20261123T0345Z-9f1c03ab77de5a20.journal` holds one epoch: records framed as in domain/record.py. Beside it,
+`….pointer` says where the last checkpoint begins and whether every write since then succeeded:
+
+    00 00 00 00 00 0c 41 7e  01  5d 03 c1 9a        offset 803198, sound, CRC-32 of the nine bytes before
+
+The pointer is 13 bytes that are overwritten in place, which needs no room: a writer whose disk is full can still say so.
+"""
+
+import struct
+import zlib
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import msgspec
+
+from bhavcast.domain.errors import BadRecord
+
+OPEN: Final = 1
+CHECKPOINT: Final = 2
+MESSAGE: Final = 3
+CLOSE: Final = 4
+
+SUFFIX: Final = ".journal"
+POINTER_SUFFIX: Final = ".pointer"
+UNFINISHED_SUFFIX: Final = ".unfinished"
+
+_IST: Final = timedelta(hours=5, minutes=30)
+_POINTER: Final = struct.Struct(">QBI")
+_POINTER_SUMMED: Final = struct.Struct(">QB")
+POINTER_SIZE: Final = _POINTER.size
+
+
+class Opening(msgspec.Struct, frozen=True, kw_only=True):
+    """The `open` record: who writes, and since which start of the machine.
+
+    `file` names this very file on this very disk (device and inode): a copy that was put back is another file, and an
+    epoch does not go on in it. `directory_token` and `run_id` (of Redis, empty without) are compared with what the bus
+    knows. `started` is wall time, `market` market time, both in milliseconds. `resumed`: the epoch went on here.
+    """
+
+    epoch: str
+    rev: int
+    token: int
+    boot_id: str
+    file: str
+    directory_token: str = ""
+    run_id: str = ""
+    program: str = ""
+    started: int = 0
+    market: int = 0
+    resumed: bool = False
+
+
+class Pointer(NamedTuple):
+    """Where the last checkpoint begins, and whether nothing has been lost since."""
+
+    offset: int
+    sound: bool
+
+    def pack(self) -> bytes:
+        """Return the bytes of the pointer file."""
+        summed = _POINTER_SUMMED.pack(self.offset, self.sound)
+        return summed + zlib.crc32(summed).to_bytes(4, "big")
+
+
+def unpack_pointer(content: bytes) -> Pointer | None:
+    """Read a pointer file; None where it does not add up."""
+    if len(content) != POINTER_SIZE:
+        return None
+    offset, sound, total = _POINTER.unpack(content)
+    if zlib.crc32(content[: _POINTER_SUMMED.size]) != total:
+        return None
+    return Pointer(offset, sound == 1)
+
+
+def decode_opening(payload: bytes) -> Opening:
+    """Read an `open` record; raise BadRecord for anything else."""
+    try:
+        return msgspec.msgpack.decode(payload, type=Opening)
+    except (msgspec.DecodeError, ValueError) as error:
+        raise BadRecord(f"not an open record: {error}") from error
+
+
+def file_name(market_ms: int, epoch: str) -> str:
+    """Return the name of an epoch's journal: the date in India at `market_ms`, and the epoch."""
+    date = (datetime.fromtimestamp(market_ms / 1000, UTC) + _IST).date()
+    return f"{date.isoformat()}-{epoch}{SUFFIX}"
+
+
+def pointer_path(journal: Path) -> Path:
+    """Return where the pointer of this journal lies."""
+    return journal.with_suffix(POINTER_SUFFIX)
+
+
+def identity(device: int, inode: int) -> str:
+    """Return how an `open` record names the file it stands in."""
+    return f"{device:x}:{inode:x}"

@@ -1,0 +1,290 @@
+"""Reading journals: the state to go on from, and everything that was ever said."""
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, TypeVar
+
+from bhavcast.domain import record
+from bhavcast.domain.change import Folding, Message, Snapshot, decode, decode_snapshot
+from bhavcast.domain.errors import BadRecord, BusHole
+from bhavcast.domain.record import Decoder, Record
+from bhavcast.journal import layout
+from bhavcast.journal.layout import Opening
+
+_CHUNK: Final = 1024 * 1024
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """What one journal file holds.
+
+    `snapshot` is the last whole checkpoint with the `messages` after it folded in, and complete at its own position
+    whatever follows. `whole`: nothing between that checkpoint and the end of the file is missing or damaged; else
+    `reason` says what, and `offset` where. A torn tail is not damage: `end` is where the whole records end, `torn` the
+    number of bytes after it. `sound`: the writer reported no failed write since the checkpoint. `closed`: the
+    last record is a planned end.
+    """
+
+    path: Path
+    opening: Opening
+    snapshot: Snapshot
+    checkpoint: int
+    messages: int
+    end: int
+    torn: int
+    sound: bool
+    whole: bool
+    closed: bool
+    reason: str = ""
+    offset: int | None = None
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """What to start from: the newest readable state, whether its epoch goes on, and why (not).
+
+    Without any journal `snapshot` is None. `skipped` names files that could not be used, with the reason.
+    """
+
+    snapshot: Snapshot | None
+    continues: bool
+    reason: str
+    path: Path | None = None
+    end: int = 0
+    torn: int = 0
+    opening: Opening | None = None
+    skipped: list[str] = field(default_factory=list)
+
+    @property
+    def market(self) -> int | None:
+        """The last market time that is known, in milliseconds."""
+        return None if self.snapshot is None else self.snapshot.market
+
+
+def recover(directory: Path, boot_id: str) -> Recovery:
+    """Return the newest state in `directory`, and whether its epoch may go on under the boot `boot_id`.
+
+    The epoch goes on only when nothing that was written can be missing: state.md, "Epoch", (a). Whether the bus agrees
+    (b) is for the caller to find out, with `opening.run_id` and `opening.directory_token`.
+    """
+    candidates, skipped, spoiled = _candidates(directory)
+    for path, opening in candidates:
+        try:
+            recovered = read(path)
+        except (BadRecord, OSError) as error:
+            skipped.append(f"{path.name}: {error}")
+            spoiled = True
+            continue
+        reason = _why_not(recovered, boot_id) or ("a newer journal is unusable" if spoiled else "")
+        return Recovery(
+            snapshot=recovered.snapshot,
+            continues=not reason,
+            reason=reason or "the journal is whole",
+            path=path,
+            end=recovered.end,
+            torn=recovered.torn,
+            opening=opening,
+            skipped=skipped,
+        )
+    return Recovery(None, continues=False, reason="no usable journal" if skipped else "no journal", skipped=skipped)
+
+
+def read(path: Path) -> Recovered:
+    """Read a journal from its last whole checkpoint.
+
+    Raises:
+        BadRecord: it is no journal, or has no whole checkpoint.
+        OSError: it cannot be read.
+    """
+    opening = read_opening(path)
+    with path.open("rb", buffering=0) as file:
+        fd = file.fileno()
+        pointer = _pointer(path)
+        begin = None if pointer is None else _checkpoint_at(fd, pointer.offset)
+        if begin is None:
+            begin = _last_checkpoint(fd)
+        if begin is None:
+            raise BadRecord(f"{path.name} has no whole checkpoint")
+        return _read_from(fd, path, opening, begin, sound=pointer is not None and pointer.sound)
+
+
+def messages(path: Path) -> Iterator[Message]:
+    """Yield every message of a journal in order, up to a torn tail.
+
+    Raises:
+        BadRecord: at damage, after the messages before it.
+        OSError: it cannot be read.
+    """
+    with path.open("rb", buffering=0) as file:
+        for item in record.records(_chunks(file.fileno(), 0), Decoder(record.JOURNAL)):
+            if item.type == layout.MESSAGE:
+                yield _decoded(item, decode)
+
+
+def read_opening(path: Path) -> Opening:
+    """Return the record with which a journal begins; raise BadRecord or OSError where there is none."""
+    with path.open("rb", buffering=0) as file:
+        first = next(record.records(_chunks(file.fileno(), 0, 4096), Decoder(record.JOURNAL)), None)
+    if first is None or first.type != layout.OPEN:
+        raise BadRecord(f"{path.name} does not begin with an open record", offset=record.HEADER_SIZE)
+    return layout.decode_opening(first.payload)
+
+
+def _candidates(directory: Path) -> tuple[list[tuple[Path, Opening]], list[str], bool]:
+    """Return the journals, newest first; what was skipped; and whether one that was skipped may be the newest."""
+    found: list[tuple[int, int, Path, Opening]] = []
+    skipped: list[str] = []
+    newest_skipped = 0
+    for path in directory.glob(f"*{layout.SUFFIX}"):
+        changed = path.stat().st_mtime_ns
+        try:
+            opening = read_opening(path)
+        except (BadRecord, OSError) as error:
+            skipped.append(f"{path.name}: {error}")
+            newest_skipped = max(newest_skipped, changed)
+        else:
+            found.append((opening.rev, changed, path, opening))
+    # Revisions rise across epochs whatever the clocks do; names and times of files do not.
+    found.sort(key=lambda entry: entry[:2], reverse=True)
+    spoiled = bool(found) and newest_skipped >= found[0][1]
+    return [(path, opening) for _, _, path, opening in found], skipped, spoiled
+
+
+def _why_not(recovered: Recovered, boot_id: str) -> str:
+    """Return why the epoch may not go on; empty where it may."""
+    if not recovered.whole:
+        return recovered.reason
+    if not recovered.sound:
+        return "a write failed since the last checkpoint"
+    if not boot_id or recovered.opening.boot_id != boot_id:
+        return "the machine was started anew since: what was not yet synced may be gone"
+    status = recovered.path.stat()
+    if recovered.opening.file != layout.identity(status.st_dev, status.st_ino):
+        return "the file was copied or restored"
+    return ""
+
+
+def _pointer(path: Path) -> layout.Pointer | None:
+    try:
+        return layout.unpack_pointer(layout.pointer_path(path).read_bytes())
+    except FileNotFoundError:
+        return None
+
+
+def _chunks(fd: int, offset: int, size: int = _CHUNK) -> Iterator[bytes]:
+    while chunk := os.pread(fd, size, offset):
+        offset += len(chunk)
+        yield chunk
+
+
+def _checkpoint_at(fd: int, offset: int) -> int | None:
+    """Return `offset` if a whole checkpoint begins there."""
+    if offset < record.HEADER_SIZE:
+        return None
+    try:
+        first = next(record.records(_chunks(fd, offset), Decoder(record.JOURNAL, offset=offset)), None)
+    except BadRecord:
+        return None
+    return offset if first is not None and first.type == layout.CHECKPOINT else None
+
+
+def _last_checkpoint(fd: int) -> int | None:
+    """Find the last whole checkpoint before any damage, the long way; only where the pointer does not help."""
+    last = None
+    try:
+        for item in record.records(_chunks(fd, 0), Decoder(record.JOURNAL)):
+            if item.type == layout.CHECKPOINT:
+                last = item.offset
+    except BadRecord:
+        pass  # what was found before it stands; reading from there will meet and report it
+    return last
+
+
+class _Reading:
+    """The records from a checkpoint on, folded as they come."""
+
+    def __init__(self, epoch: str) -> None:
+        self.epoch = epoch
+        self.folding: Folding | None = None
+        self.checkpoint = 0
+        self.messages = 0
+        self.closed = False
+        self.hole: BusHole | None = None
+        self.hole_at = 0
+
+    @property
+    def rev(self) -> int:
+        """How far it is complete."""
+        return 0 if self.folding is None else self.folding.rev
+
+    def take(self, item: Record) -> None:
+        """Use one record; raise BadRecord where it cannot be trusted."""
+        self.closed = item.type == layout.CLOSE
+        if item.type == layout.CHECKPOINT:
+            self._begin(item)
+        elif item.type == layout.MESSAGE:
+            self._message(item)
+        elif item.type not in (layout.OPEN, layout.CLOSE):
+            raise BadRecord(f"unknown record type {item.type} at byte {item.offset}", offset=item.offset)
+
+    def _begin(self, item: Record) -> None:
+        snapshot = _decoded(item, decode_snapshot)
+        if snapshot.epoch != self.epoch or snapshot.rev < self.rev:
+            raise BadRecord(
+                f"a checkpoint of another epoch or that goes back at byte {item.offset}", offset=item.offset
+            )
+        self.folding = Folding(snapshot)
+        self.checkpoint, self.messages, self.hole = item.offset, 0, None
+
+    def _message(self, item: Record) -> None:
+        message = _decoded(item, decode)
+        if self.hole is not None or self.folding is None:
+            return  # only a checkpoint makes it whole again
+        try:
+            self.folding.apply(message)
+        except BusHole as hole:
+            self.hole, self.hole_at = hole, item.offset
+        except BadRecord as error:
+            raise BadRecord(f"{error.detail} at byte {item.offset}", offset=item.offset) from error
+        else:
+            self.messages += 1
+
+
+def _read_from(fd: int, path: Path, opening: Opening, begin: int, *, sound: bool) -> Recovered:
+    decoder = Decoder(record.JOURNAL, offset=begin)
+    reading = _Reading(opening.epoch)
+    end, damage = begin, None
+    try:
+        for item in record.records(_chunks(fd, begin), decoder):
+            reading.take(item)
+            end = item.end
+    except BadRecord as error:
+        damage = error
+    if reading.folding is None:
+        raise damage or BadRecord(f"{path.name} has no whole checkpoint", offset=begin)
+    reason = damage.detail if damage else f"records are missing: {reading.hole.detail}" if reading.hole else ""
+    return Recovered(
+        path=path,
+        opening=opening,
+        snapshot=reading.folding.snapshot(),
+        checkpoint=reading.checkpoint,
+        messages=reading.messages,
+        end=end,
+        torn=0 if damage else decoder.pending,
+        sound=sound,
+        whole=not reason,
+        closed=reading.closed,
+        reason=reason,
+        offset=damage.offset if damage else reading.hole_at if reading.hole else None,
+    )
+
+
+def _decoded(item: Record, decoder: Callable[[bytes], _T]) -> _T:
+    """Decode a record's content, naming its place where that fails."""
+    try:
+        return decoder(item.payload)
+    except BadRecord as error:
+        raise BadRecord(f"{error.detail} at byte {item.offset}", offset=item.offset) from error
