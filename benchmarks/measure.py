@@ -119,12 +119,13 @@ def alternate(outcome: Outcome, contenders: Sequence[Contender], plan: Plan) -> 
                 outcome.note(f"{name}: not measured, {reason}")
                 continue
             readings[name].append(reading)
+            title = f"{name}: " if name else ""
             shown = ", ".join(f"{key.split('|')[0]} {value:.4g} {key.split('|')[1]}" for key, value in reading.items())
-            plan.log(f"  round {number + 1} {name}: {shown}")
+            plan.log(f"  round {number + 1} {title}{shown}")
     for name, rounds in readings.items():
         for key in rounds[0] if rounds else ():
             figure, unit = key.split("|")
-            outcome.add(f"{name}: {figure}", unit, [reading[key] for reading in rounds])
+            outcome.add(f"{name}: {figure}" if name else figure, unit, [reading[key] for reading in rounds])
 
 
 def raise_file_limit() -> int:
@@ -136,7 +137,9 @@ def raise_file_limit() -> int:
 
 def machine() -> dict[str, object]:
     """Return what the figures were measured on."""
-    models = {line.split(":")[1].strip() for line in _read("/proc/cpuinfo").splitlines() if line.startswith("model name")}
+    models = {
+        line.split(":")[1].strip() for line in _read("/proc/cpuinfo").splitlines() if line.startswith("model name")
+    }
     load = os.getloadavg()[0]
     return {
         "processor": ", ".join(sorted(models)) or platform.processor(),
@@ -177,11 +180,15 @@ def judge(outcome: Outcome) -> list[Judged]:
     for target in targets:
         figure = outcome.find(target.figure)
         median, spread = (figure.median, figure.spread) if figure else (None, None)
-        lines.append(Judged(target.figure, figure.unit if figure else "", median, spread, target, verdict(target, median)))
+        lines.append(
+            Judged(target.figure, figure.unit if figure else "", median, spread, target, verdict(target, median))
+        )
     named = {target.figure for target in targets}
-    for figure in outcome.figures:
-        if figure.name not in named:
-            lines.append(Judged(figure.name, figure.unit, figure.median, figure.spread, None, ""))
+    lines.extend(
+        Judged(figure.name, figure.unit, figure.median, figure.spread, None, "")
+        for figure in outcome.figures
+        if figure.name not in named
+    )
     return lines
 
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -173,8 +174,8 @@ def c_responder(answer: Answer) -> Iterator[Server]:
 def c_sender(clients: int, flushes: float, frames_per_flush: int, size: int) -> Iterator[Server]:
     """Send frames of one size at a steady rate from a C loop."""
     port = free_port()
-    command = [baseline("ws_send"), port, clients, flushes, frames_per_flush, size]
-    with process([str(part) for part in command]) as child:
+    numbers = (port, clients, flushes, frames_per_flush, size)
+    with process([baseline("ws_send"), *map(str, numbers)]) as child:
         wait_listening(child, port)
         yield Server(port, (child.pid,))
 
@@ -209,10 +210,11 @@ def flask_redis(quotes: bytes) -> Iterator[Server]:
         file.write(quotes)
         file.flush()
         port = free_port()
-        command = [python, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}", "--workers", "1", "--worker-class", "gthread"]
-        command += ["--threads", "8", "--keep-alive", "75", "--log-level", "error", "guide_http:app"]
+        command: list[str | Path] = [python, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}", "--log-level", "error"]
+        command += ["--workers", "1", "--worker-class", "gthread", "--threads", "8", "--keep-alive", "75"]
+        command += ["benchmarks.baseline.guide_http:app"]
         environment = {"REDIS_PORT": str(redis.port), "QUOTES": file.name}
-        with process(command, environment=environment, folder=BASELINE) as child:
+        with process(command, environment=environment, folder=ROOT) as child:
             wait_listening(child, port)
             yield Server(port, (child.pid, *redis.pids))
 
@@ -222,7 +224,7 @@ def flask_socketio(symbols: Path, ticks_per_second: int) -> Iterator[Server]:
     """Run the guide's stream: Flask-SocketIO, one room per symbol."""
     python, port = guide_python(), free_port()
     environment = {"PORT": str(port), "SYMBOLS": str(symbols), "TICKS_PER_SECOND": str(ticks_per_second)}
-    with process([python, "guide_socketio.py"], environment=environment, folder=BASELINE) as child:
+    with process([python, "-m", "benchmarks.baseline.guide_socketio"], environment=environment, folder=ROOT) as child:
         wait_listening(child, port)
         yield Server(port, (child.pid,))
 
@@ -230,8 +232,6 @@ def flask_socketio(symbols: Path, ticks_per_second: int) -> Iterator[Server]:
 @contextlib.contextmanager
 def feeder(**options: object) -> Iterator[subprocess.Popen[bytes]]:
     """Run the feeder that plays the bus, on the load's core; its socket is at the path given as `socket`."""
-    import sys
-
     command = [sys.executable, "-m", "benchmarks.feeder", *(f"{key}={value}" for key, value in options.items())]
     with process(command, core=LOAD_CORE, folder=ROOT) as child:
         path = Path(str(options["socket"]))
