@@ -46,6 +46,12 @@ class Row:
         """Return a copy that can be stored or sent."""
         return RowImage(self.symbol, self.rev, list(self.values), list(self.revs))
 
+    def take(self, image: RowImage) -> None:
+        """Become what an image shows. One with fewer fields is of an older format: those never had a value."""
+        self.rev = image.rev
+        self.values[: len(image.values)] = image.values
+        self.revs[: len(image.revs)] = image.revs
+
     def put(self, rev: int, values: Values) -> None:
         """Take over values as of a revision."""
         mine, revs = self.values, self.revs
@@ -97,12 +103,21 @@ class Board:
         self.__init__(snapshot.epoch, snapshot.rev, snapshot.token)  # type: ignore[misc]  # start anew, by the one rule
         self.add(snapshot.instruments)
         for image in snapshot.rows:
-            row = self.rows[image.symbol]
-            row.rev = image.rev
-            # A format with fewer fields is an older one: what it does not know, never had a value.
-            row.values[: len(image.values)] = image.values
-            row.revs[: len(image.revs)] = image.revs
+            self.rows[image.symbol].take(image)
         self.facts = dict(snapshot.facts)
+
+    def catch_up(self, snapshot: Snapshot) -> list[Row]:
+        """Take over a later snapshot of the same epoch, rows keeping their slots; return the rows it changed."""
+        self.add(snapshot.instruments)
+        changed = []
+        for image in snapshot.rows:
+            row = self.rows[image.symbol]
+            if image.rev > row.rev:
+                row.take(image)
+                changed.append(row)
+        self.facts.update(snapshot.facts)
+        self.rev = self._sealed = max(self.rev, snapshot.rev)
+        return changed
 
     def snapshot(self, market: int, *, planned: bool = False) -> Snapshot:
         """Return everything at this position; `market` is the market time."""

@@ -67,7 +67,7 @@ class Staleness:
         if values[field.TIMESTAMP] is None:
             state = NO_DATA
         elif state == LIVE:
-            state = _freshness(values, now, feeds)
+            state = _freshness(values, now, feeds if phase in TICKS_DUE_PHASES else None)
         if values[field.STATE] == state and values[field.PHASE] == phase:
             return None
         new: Values = {field.PHASE: phase, field.STATE: state}
@@ -77,14 +77,15 @@ class Staleness:
 def _state_by_phase(row: Row, phase: Phase) -> str:
     if phase in ("halted", "auction_after_halt") or row.instrument.status == "S":
         return "halted"
-    return LIVE if phase in TICKS_DUE_PHASES else "closed"
+    return "closed" if phase == "closed" else LIVE
 
 
-def _freshness(values: list[field.Value], now: int, feeds: Mapping[str, FeedState]) -> str:
+def _freshness(values: list[field.Value], now: int, feeds: Mapping[str, FeedState] | None) -> str:
+    """Judge a scrip that trades today; without `feeds` no ticks are due now, and a silent source is no fault."""
     source, stamp, period = values[field.SOURCE], values[field.TIMESTAMP], values[field.PERIOD_MS]
     if not isinstance(stamp, int) or not isinstance(source, str) or values[field.MODE] == "eod":
         return "closed"
-    if feeds.get(source, "stale") in _SILENT:
+    if feeds is not None and feeds.get(source, "stale") in _SILENT:
         return "stale"
     patience = max(QUIET_AFTER_MS, QUIET_PERIODS * period) if isinstance(period, int) else QUIET_AFTER_MS
     return "quiet" if now - stamp > patience else LIVE

@@ -32,7 +32,7 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
     lot: int = 1
     face_value: int | None = None
     band: int | None = None
-    settlement: Literal[0, 1] = 1
+    settlement: Literal[0, 1, 2] = 1
     closing_auction: bool = False
     call_auction: Literal["none", "ipo", "relist", "periodic", "pre_open"] = "pre_open"
     sector: str = ""

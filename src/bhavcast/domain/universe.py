@@ -8,7 +8,7 @@ from bhavcast.domain import field
 from bhavcast.domain.field import Values
 from bhavcast.domain.index import IndexBasis
 from bhavcast.domain.instrument import Instrument
-from bhavcast.domain.price import divide_half_up
+from bhavcast.domain.price import PAISE, divide_half_up, rescale
 
 
 class Day(msgspec.Struct, frozen=True):
@@ -24,8 +24,11 @@ class Day(msgspec.Struct, frozen=True):
     value: int
     trades: int
 
-    def values(self) -> Values:
-        """Return them as fields of a quote; a scrip that did not trade has no last price."""
+    def values(self, scale: int = PAISE) -> Values:
+        """Return them as fields of a quote whose scrip has `scale`; a scrip that did not trade has no last price.
+
+        The average of a clean-priced debt scrip is that of its turnover too, which counts the interest accrued.
+        """
         figures: Values = {
             field.CURRENT_PRICE: self.last,
             field.OPEN: self.open,
@@ -36,7 +39,9 @@ class Day(msgspec.Struct, frozen=True):
             field.VOLUME: self.volume,
             field.VALUE: self.value,
             field.TRADES: self.trades,
-            field.AVERAGE_PRICE: divide_half_up(self.value, self.volume) if self.volume else None,
+            field.AVERAGE_PRICE: divide_half_up(rescale(self.value, PAISE, scale), self.volume)
+            if self.volume
+            else None,
         }
         return {number: value for number, value in figures.items() if value}
 
@@ -54,3 +59,10 @@ class Universe(msgspec.Struct, frozen=True):
     days: dict[str, Day] = {}
     date: datetime.date | None = None
     built_in: bool = False
+
+    def served(self) -> list[str]:
+        """Return the symbols that have a quote: indices, active scrips, and those that traded on the last day.
+
+        The others, suspended ones, are known by name and status, but nothing is expected of them.
+        """
+        return [symbol for symbol, i in self.instruments.items() if i.status == "A" or symbol in self.days]

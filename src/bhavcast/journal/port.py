@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from bhavcast.domain.change import Message, Snapshot
+from bhavcast.journal.reader import Recovery
 
 
 class Journal(Protocol):
@@ -14,6 +15,9 @@ class Journal(Protocol):
 
     def begin(self, snapshot: Snapshot) -> None:
         """Open an epoch: an fsynced `open` record with the boot id, and a checkpoint of everything."""
+
+    def resume(self, recovery: Recovery) -> None:
+        """Go on in the epoch that was recovered: cut the torn tail and write a checkpoint."""
 
     def append(self, message: Message, encoded: bytes | None = None) -> None:
         """Write one message; survives SIGKILL at once, a power cut after the next fsync.

@@ -166,7 +166,7 @@ def universe(scrips: int = 5000, seed: int = 1) -> Universe:
     """
     if not len(SENSEX) <= scrips <= MOST_SCRIPS:
         raise ValueError(f"expected {len(SENSEX)} to {MOST_SCRIPS} scrips, got {scrips}")
-    instruments = {c.code: _real(c) for c in SENSEX}
+    instruments = {c.code: real(c) for c in SENSEX}
     closes = {c.code: c.close for c in SENSEX}
     dice = random.Random(seed)
     used = {instrument.id for instrument in instruments.values()}
@@ -203,6 +203,21 @@ def indices(closes: dict[str, int]) -> list[IndexBasis]:
     return found
 
 
+def made_closes(instruments: dict[str, Instrument], seed: int = 1) -> dict[str, int]:
+    """Return a plausible close (A) for every active share and fund: what a simulation of a master alone begins with.
+
+    A scrip's close depends on its code, group and the seed only.
+    """
+    closes = {c.code: c.close for c in SENSEX if c.code in instruments}
+    makes = {make.group: make for make in _MAKES}
+    for symbol, instrument in instruments.items():
+        tradable = instrument.status == "A" and instrument.kind in ("EQ", "MF") and instrument.settlement == 1
+        if tradable and symbol not in closes:
+            draw = random.Random(f"{seed}:{symbol}").random()
+            closes[symbol] = _made_price(makes.get(instrument.group, _MAKES[0]), draw, instrument.tick)
+    return closes
+
+
 def index_instrument(basis: IndexBasis) -> Instrument:
     """Return the instrument under which an index is quoted: hundredths of a point, no band, no lot to trade."""
     return Instrument(
@@ -225,7 +240,8 @@ def isin_check_digit(body: str) -> int:
     return -total % 10
 
 
-def _real(constituent: Constituent) -> Instrument:
+def real(constituent: Constituent) -> Instrument:
+    """Return the instrument of a SENSEX constituent."""
     return Instrument(
         symbol=constituent.code,
         id=constituent.id,
@@ -247,9 +263,9 @@ def _invent(number: int, dice: random.Random, used: set[str]) -> tuple[Instrumen
     sector = "" if make.kind == "MF" else _weighted(_SECTORS, _SECTOR_WEIGHTS, draws[1])
     trade = _choose(_FUNDS if make.kind == "MF" else _SECOND[sector], draws[2])
     first = _choose(_FIRST, draws[3])
-    price = make.median * math.exp(make.sigma * NormalDist().inv_cdf(min(max(draws[4], 1e-4), 1 - 1e-4)))
-    tick = 1 if make.kind == "MF" else default_tick(int(price))
-    close = max(nearest_tick(int(price), tick), 1_00)
+    close = _made_price(make, draws[4], 1)
+    tick = 1 if make.kind == "MF" else default_tick(close)
+    close = nearest_tick(close, tick)
     identity, name = _naming(first, trade, used, fund=make.kind == "MF")
     return (
         Instrument(
@@ -269,6 +285,11 @@ def _invent(number: int, dice: random.Random, used: set[str]) -> tuple[Instrumen
         ),
         close,
     )
+
+
+def _made_price(make: _Make, draw: float, tick: int) -> int:
+    deviation = NormalDist().inv_cdf(min(max(draw, 1e-4), 1 - 1e-4))
+    return nearest_tick(max(int(make.median * math.exp(make.sigma * deviation)), 1_00), tick)
 
 
 def _naming(first: str, trade: str, used: set[str], *, fund: bool) -> tuple[str, str]:

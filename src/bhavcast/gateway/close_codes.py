@@ -1,0 +1,33 @@
+"""Why a stream is closed: 4000 to 4499, come again; 4500 to 4999, do not until something is changed."""
+
+from typing import Final, NamedTuple
+
+
+class CloseCode(NamedTuple):
+    """A number, its name in the documentation, and the reason as it is sent (at most 123 bytes)."""
+
+    code: int
+    name: str
+    reason: str
+
+    @property
+    def reconnect(self) -> bool:
+        """Whether the client should come again by itself."""
+        return self.code < 4500
+
+
+DRAINING: Final = CloseCode(4001, "draining", "the service is shutting down; reconnect after retry_ms")
+SLOW: Final = CloseCode(4008, "slow", "nothing was read for 10 s")
+POSITION_LOST: Final = CloseCode(4010, "position_lost", "this gateway is behind your position and did not catch up")
+TOO_MANY_REQUESTS: Final = CloseCode(4013, "too_many_requests", "more connections than this service takes")
+PROTOCOL_ERROR: Final = CloseCode(4503, "protocol_error", "too many malformed messages")
+TOO_MANY_SUBSCRIPTIONS: Final = CloseCode(4504, "too_many_subscriptions", "more symbols than one connection may hold")
+
+CLOSE_CODES: Final = (
+    DRAINING,
+    SLOW,
+    POSITION_LOST,
+    TOO_MANY_REQUESTS,
+    PROTOCOL_ERROR,
+    TOO_MANY_SUBSCRIPTIONS,
+)

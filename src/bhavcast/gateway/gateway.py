@@ -1,0 +1,132 @@
+"""One gateway: its replica of the board, its clients, and what it knows of symbols."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+from bhavcast.board.board import Board, Row
+from bhavcast.board.encode import Encoder
+from bhavcast.domain.change import Message
+from bhavcast.domain.directory import Directory
+from bhavcast.domain.index import IndexBasis
+from bhavcast.domain.shape import Shape
+from bhavcast.hub.hub import Hub
+from bhavcast.telemetry.clock import Clock, MarketClock
+
+CANARY_SYMBOL: Final = "000000"
+
+
+class Limits(Protocol):
+    """What one client may ask for."""
+
+    symbols: int
+    symbols_per_message: int
+    message_bytes: int
+    connections: int
+
+
+class Member(Protocol):
+    """A client's session, as the gateway tells it things."""
+
+    def restart(self) -> None:
+        """The epoch is another: subscribe everything anew."""
+
+    def admit(self, rows: list[Row]) -> None:
+        """Rows were added: whoever follows a group or everything gets them too."""
+
+    def drain(self, retry_ms: int) -> None:
+        """Say goodbye, and when to come again."""
+
+
+@dataclass
+class Gateway:
+    """Implements flow.Audience. Answers everything from its replica and calls nobody."""
+
+    replica: Board
+    clock: Clock
+    market: MarketClock
+    limits: Limits
+    indices: Callable[[], list[IndexBasis]]
+    heartbeat_ms: int = 5000
+    link: str = "ok"
+    draining: bool = False
+    directory: Directory = field(default_factory=lambda: Directory(()))
+    members: set[Member] = field(default_factory=set)
+    quote: Encoder = field(init=False)
+    hub: Hub = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.hub = Hub(self.replica, Encoder)
+        self.quote = self.hub.encoder(Shape())  # type: ignore[assignment]  # the hub makes board encoders here
+
+    # -- the bus speaks ---------------------------------------------------------------------------------------------
+
+    def restart(self, *, planned: bool) -> None:
+        """Begin again: the replica is of another epoch."""
+        self._learn()
+        self.hub.reset()
+        for member in list(self.members):
+            member.restart()
+
+    def hear(self, rows: list[Row], message: Message | None) -> None:
+        """Pass on what changed."""
+        if message is None or message.instruments:
+            self._grow()
+        self.hub.notice(rows)
+        if message is not None and message.facts:
+            self._tell(message.facts)
+
+    def _grow(self) -> None:
+        before = len(self.directory)
+        new = [row for row in self.replica.order if row.symbol not in self.directory]
+        self._learn()
+        self.hub.grow()
+        if before and new:
+            for member in list(self.members):
+                member.admit(new)
+
+    def _learn(self) -> None:
+        self.directory = Directory(row.instrument for row in self.replica.order)
+
+    def _tell(self, facts: dict[str, Any]) -> None:
+        now = self.clock.monotonic()
+        if (market := facts.get("market")) is not None:
+            self.hub.tell_all({"t": "market", **market}, now)
+        for name, feed in (facts.get("feeds") or {}).items():
+            self.hub.tell_all({"t": "feed", "feed": name, **feed}, now)
+
+    # -- what is known ----------------------------------------------------------------------------------------------
+
+    @property
+    def position(self) -> str:
+        """How far this gateway has come."""
+        return f"{self.replica.epoch}:{self.replica.rev}"
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is a board to answer from."""
+        return bool(self.replica.epoch) and not self.draining
+
+    def row(self, symbol: str) -> Row:
+        """Find the row of a code, id, ISIN or index; raise UnknownSymbol or AmbiguousSymbol."""
+        row = self.replica.rows.get(symbol)
+        return row if row is not None else self.replica.rows[self.directory.resolve(symbol).symbol]
+
+    def fact(self, name: str) -> dict[str, Any]:
+        """Return the latest content of a fact, empty if it was never said."""
+        return self.replica.facts.get(name) or {}
+
+    def feed_states(self) -> dict[str, str]:
+        """Return the state of each feed."""
+        return {name: feed["state"] for name, feed in self.fact("feeds").items()}
+
+    def everyone(self) -> list[Row]:
+        """Return the rows of all scrips and indices, without the canary."""
+        return [row for row in self.replica.order if row.symbol != CANARY_SYMBOL]
+
+    def index_members(self, symbol: str) -> list[str] | None:
+        """Return the symbols of an index's constituents, None if it is not known what they are."""
+        for basis in self.indices():
+            if basis.symbol == symbol:
+                return list(basis.members)
+        return None

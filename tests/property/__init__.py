@@ -1,0 +1,1 @@
+"""Properties that hold for any input, found by searching for a counterexample."""
