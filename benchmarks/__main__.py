@@ -51,19 +51,19 @@ def against_targets(outcome: Outcome) -> Table:
 
 
 def contenders(outcome: Outcome) -> Table:
-    """Show the medians of everything that was measured, a row for each contender."""
+    """Show the medians of everything that was measured, a column for each contender."""
     cells: dict[str, dict[str, str]] = {}
     for figure in outcome.figures:
         name, _, what = figure.name.partition(": ")
         if what:
-            cells.setdefault(name, {})[f"{what}, {figure.unit}".rstrip(", ")] = _number(figure.median)
-    columns = list(dict.fromkeys(column for row in cells.values() for column in row))
+            cells.setdefault(f"{what}, {figure.unit}".rstrip(", "), {})[name] = _number(figure.median)
+    names = list(dict.fromkeys(name for row in cells.values() for name in row))
     shown = Table(box=box.SIMPLE, pad_edge=False)
-    shown.add_column("")
-    for column in columns:
-        shown.add_column(column, justify="right")
-    for name, row in cells.items():
-        shown.add_row(name, *(row.get(column, "") for column in columns))
+    shown.add_column("", overflow="fold")
+    for name in names:
+        shown.add_column(name, justify="right")
+    for what, row in cells.items():
+        shown.add_row(what, *(row.get(name, "") for name in names))
     return shown
 
 
@@ -105,9 +105,7 @@ def main(arguments: Sequence[str]) -> int:
         if given.json:
             out.print_json(msgspec.json.encode(msgspec.json.decode(path.read_bytes())).decode())
         else:
-            out.print(
-                against_targets(outcome), contenders(outcome) if outcome.figures else "", *outcome.notes, sep="\n"
-            )
+            out.print(against_targets(outcome), contenders(outcome), *outcome.notes, sep="\n")
     return int(missed)
 
 

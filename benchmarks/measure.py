@@ -28,6 +28,9 @@ METHOD: Final = (
     "server pinned to core 0, load to core 1; contenders alternate in every round; CPU time of all threads and children from "
     "/proc/<pid>/task/*/schedstat; ratios within a round; median of the rounds; spread = (highest - lowest) / median"
 )
+WAITED: Final = "waited for the core|%"  # time in which something else ran on the server's core: not zero, not alone
+SHARE: Final = "share of a core|%"
+BUSY: Final = 20.0
 PACKAGES: Final = ("bhavcast", "uvicorn", "uvloop", "httptools", "websockets", "msgspec", "litestar")
 
 
@@ -122,10 +125,21 @@ def alternate(outcome: Outcome, contenders: Sequence[Contender], plan: Plan) -> 
             title = f"{name}: " if name else ""
             shown = ", ".join(f"{key.split('|')[0]} {value:.4g} {key.split('|')[1]}" for key, value in reading.items())
             plan.log(f"  round {number + 1} {title}{shown}")
+    busy = max((_kept_waiting(reading) for rounds in readings.values() for reading in rounds), default=0.0)
+    if busy > BUSY:
+        outcome.note(
+            f"the machine was busy with other work: a server had to wait up to {busy:.0f} % of the time for its core; "
+            "CPU times stand, latencies and rates do not"
+        )
     for name, rounds in readings.items():
         for key in rounds[0] if rounds else ():
             figure, unit = key.split("|")
             outcome.add(f"{name}: {figure}" if name else figure, unit, [reading[key] for reading in rounds])
+
+
+def _kept_waiting(reading: Reading) -> float:
+    """Return for how much of the time something foreign had the core; threads of the server also wait for each other."""
+    return min(reading.get(WAITED, 0.0), 100 - reading.get(SHARE, 0.0))
 
 
 def raise_file_limit() -> int:

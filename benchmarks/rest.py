@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 from benchmarks import gateway, market, servers
-from benchmarks.measure import LOAD_CORE, Contender, Outcome, Plan, Reading, alternate
+from benchmarks.measure import LOAD_CORE, SHARE, WAITED, Contender, Outcome, Plan, Reading, alternate
 from benchmarks.servers import Answer, Server
 from benchmarks.targets import PER_REQUEST
 from bhavcast.load import generator
@@ -29,14 +29,15 @@ def observe(server: Server, path: str, seconds: float) -> Reading:
         before = meter.read()
         load.start()
         result = load.finish()
-        used = meter.read() - before
+        cpu = meter.read().since(before)
     if result.failures:
         raise RuntimeError(f"{result.failures} of {result.requests} answers were errors")
     return {
-        f"{PER_REQUEST}|µs": used / max(result.requests, 1) / 1000,
+        f"{PER_REQUEST}|µs": cpu.used / max(result.requests, 1) / 1000,
         "requests|/s": result.requests / result.seconds,
         "answer|bytes": result.bytes / max(result.requests, 1),
-        "share of a core|%": used / result.seconds / 1e7,
+        SHARE: cpu.used / result.seconds / 1e7,
+        WAITED: cpu.waited / result.seconds / 1e7,
         "p99|ms": result.p99_ms,
         "load generator's share of its core|%": 100 * result.cpu_seconds / result.seconds,
     }

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks import gateway, market, servers
-from benchmarks.measure import LOAD_CORE, Contender, Outcome, Plan, Reading, alternate
+from benchmarks.measure import LOAD_CORE, SHARE, WAITED, Contender, Outcome, Plan, Reading, alternate
 from benchmarks.servers import Server
 from benchmarks.targets import PER_FRAME
 from bhavcast.load import generator
-from bhavcast.load.cpu import CpuMeter
+from bhavcast.load.cpu import CpuMeter, CpuTime
 from bhavcast.load.generator import StreamResult
 
 SETTLE = 1.0  # seconds between the last subscription and the measurement
@@ -45,6 +45,11 @@ class Load(NamedTuple):
         return f'{{"t":"sub","id":1,"symbols":[%],"hz":{self.hz:g}}}'
 
     @property
+    def rows_due(self) -> float:
+        """Rows per second that all clients together are owed without conflation."""
+        return self.ticks * self.clients * self.per_client / self.scrips
+
+    @property
     def sample(self) -> int:
         """Of so many frames one is read for stamps: the load generator must not be the limit."""
         return 1 if self.hz == 0 else 8
@@ -54,14 +59,15 @@ class Seen(NamedTuple):
     """One measurement."""
 
     result: StreamResult
-    cpu_ns: int
+    cpu: CpuTime
 
-    def reading(self, load: Load, *, rows_due: float | None = None) -> Reading:
+    def reading(self) -> Reading:
         """Return it as figures."""
         seen, frames = self.result, max(self.result.frames, 1)
         reading = {
-            f"{PER_FRAME}|µs": self.cpu_ns / frames / 1000,
-            "share of a core|%": self.cpu_ns / seen.seconds / 1e7,
+            f"{PER_FRAME}|µs": self.cpu.used / frames / 1000,
+            SHARE: self.cpu.used / seen.seconds / 1e7,
+            WAITED: self.cpu.waited / seen.seconds / 1e7,
             "frames|/s": seen.frames / seen.seconds,
             "frame|bytes": seen.bytes / frames,
             "p50 publish → received|ms": seen.p50_ms,
@@ -69,10 +75,22 @@ class Seen(NamedTuple):
             "load generator's share of its core|%": 100 * seen.cpu_seconds / seen.seconds,
             "clients lost|": seen.gone,
         }
-        if rows_due:
-            rows = seen.rows / max(seen.sampled, 1) * seen.frames / seen.seconds
-            reading["rows received of those due|%"] = 100 * rows / rows_due
         return reading
+
+    def delivered(self, load: Load) -> Reading:
+        """Return how much arrived of what was due: every row at once, or a frame for every client at every flush.
+
+        A gateway that falls behind sends fewer and larger frames; its share of a core is stated for all that were due.
+        """
+        seen, frames = self.result, max(self.result.frames, 1)
+        if load.hz == 0:
+            rows = seen.rows / max(seen.sampled, 1) * frames / seen.seconds
+            return {"rows received of those due|%": 100 * rows / load.rows_due}
+        due = load.clients * load.hz
+        return {
+            "frames received of those due|%": 100 * frames / seen.seconds / due,
+            "share of a core for all frames due|%": self.cpu.used / frames * due / 1e7,
+        }
 
 
 def observe(server: Server, symbols: Path, load: Load, seconds: float, **texts: str) -> Seen:
@@ -93,7 +111,7 @@ def observe(server: Server, symbols: Path, load: Load, seconds: float, **texts: 
         before = meter.read()
         clients.start()
         result = clients.finish()
-        return Seen(result, meter.read() - before)
+        return Seen(result, meter.read().since(before))
 
 
 class Streams:
@@ -114,8 +132,7 @@ class Streams:
                 seen = observe(server, self._symbols, load, self._plan.seconds * 2)
             if not settings:
                 self._sent = seen
-            due = load.ticks * load.clients * load.per_client / load.scrips if load.hz == 0 else None
-            return seen.reading(load, rows_due=due)
+            return seen.reading() | seen.delivered(load)
 
         return measure
 
@@ -127,7 +144,7 @@ class Streams:
         flushes = load.hz or load.ticks / BATCH
         frames = sent.frames / sent.seconds / flushes if sent else load.clients
         with servers.c_sender(load.clients, flushes, max(round(frames), 1), size) as server:
-            return observe(server, self._symbols, load, self._plan.seconds * 2).reading(load)
+            return observe(server, self._symbols, load, self._plan.seconds * 2).reading()
 
     def guide(self, share: float) -> Callable[[], Reading]:
         """Measure the guide's stack with a part of the clients: it cannot carry them all."""
@@ -135,7 +152,7 @@ class Streams:
         def measure() -> Reading:
             load = self._load._replace(clients=max(int(self._load.clients * share), 1))
             with servers.flask_socketio(self._symbols, load.ticks) as server:
-                return observe(server, self._symbols, load, self._plan.seconds, **SOCKET_IO).reading(load)
+                return observe(server, self._symbols, load, self._plan.seconds, **SOCKET_IO).reading()
 
         return measure
 

@@ -23,7 +23,7 @@ TARGETS: Final = (
     Target("stream-raw", f"bhavcast ÷ C send loop, {PER_FRAME}", "at most", 2.0, 1.3),
     Target("stream-raw", "bhavcast: p50 publish → received", "at most", 1.0),
     Target("stream-raw", "bhavcast: p99 publish → received", "at most", 10.0),
-    Target("stream-conflated", "bhavcast: share of a core", "at most", 95, 60),
+    Target("stream-conflated", "bhavcast: share of a core for all frames due", "at most", 95, 60),
     Target("stream-conflated", f"bhavcast ÷ C send loop, {PER_FRAME}", "at most", 2.0),
     # The flush is every 100 ms; a value may wait for the whole of it.
     Target("stream-conflated", "bhavcast: p99 publish → received", "at most", 150),

@@ -16,10 +16,10 @@ def _drive(what: str, **options: object) -> dict[str, float]:
     command = [sys.executable, "-m", "benchmarks.drive_writer", what, *(f"{k}={v}" for k, v in options.items())]
     with servers.process(command, folder=ROOT) as child:
         assert child.stdout
-        line = child.stdout.readline()
-        if not line:
+        said = child.stdout.read().splitlines()  # its log, then the result
+        if child.wait() or not said:
             raise RuntimeError(f"{what} ended without a result")
-    found: dict[str, float] = json.loads(line)
+    found: dict[str, float] = json.loads(said[-1])
     return found
 
 

@@ -4,6 +4,7 @@ import contextlib
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 
@@ -27,8 +28,19 @@ def resident_bytes(pids: Iterable[int]) -> int:
     return total
 
 
+class CpuTime(NamedTuple):
+    """Nanoseconds on a core, and nanoseconds of being ready to run while something else had it."""
+
+    used: int
+    waited: int
+
+    def since(self, before: "CpuTime") -> "CpuTime":
+        """Return what was added."""
+        return CpuTime(self.used - before.used, self.waited - before.waited)
+
+
 class CpuMeter:
-    """Nanoseconds of CPU that process trees have used: all threads, all children.
+    """CPU time of process trees: all threads, all children.
 
     Taken from /proc/<pid>/task/<tid>/schedstat, which counts exactly, not by samples of the clock tick. What a thread
     used between the last reading and its end is lost.
@@ -36,16 +48,17 @@ class CpuMeter:
 
     def __init__(self, pids: Iterable[int]) -> None:
         self._pids = tuple(pids)
-        self._used: dict[tuple[int, str], int] = {}
+        self._threads: dict[tuple[int, str], tuple[int, int]] = {}
 
-    def read(self) -> int:
-        """Return the total so far; it never falls when a thread ends."""
+    def read(self) -> CpuTime:
+        """Return the totals so far; they never fall when a thread ends."""
         for pid in tree(self._pids):
             with contextlib.suppress(OSError):
                 for task in Path(f"/proc/{pid}/task").iterdir():
                     with contextlib.suppress(OSError):
-                        self._used[pid, task.name] = int((task / "schedstat").read_text().split()[0])
-        return sum(self._used.values())
+                        used, waited, _ = (task / "schedstat").read_text().split()
+                        self._threads[pid, task.name] = int(used), int(waited)
+        return CpuTime(sum(used for used, _ in self._threads.values()), sum(w for _, w in self._threads.values()))
 
 
 @contextlib.contextmanager
