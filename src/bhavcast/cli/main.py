@@ -1,12 +1,91 @@
-"""The `bhavcast` command."""
+"""The `bhavcast` command.
 
-from cyclopts import App
+Commands are registered by name and loaded when called, so that `bhavcast --help` costs no more than what it prints.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from cyclopts import App, CycloptsError
 
 from bhavcast import __version__
 
-app = App(name="bhavcast", help="A self-hosted, real-time market-data platform for BSE.", version=__version__)
+COMMANDS: Final[dict[str, str]] = {
+    "up": "Start the whole system on this machine and run it until Ctrl-C.",
+    "serve": "Run one part of the system.",
+    "config": "Show, check or document the settings.",
+    "version": "Print the version.",
+}
+
+_EPILOGUE: Final = """\
+Every command explains itself: bhavcast up --help. With --debug an error shows its traceback.
+
+Exit codes: 0 done · 1 something is wrong, and was reported · 2 wrong usage, or a wrong setting · 3 could not run"""
 
 
-def main() -> None:
-    """Run the command that the process's arguments name, and exit with its code."""
-    app()
+def build() -> App:
+    """Return the tree of commands."""
+    app = App(
+        name="bhavcast",
+        help="A self-hosted, real-time market-data platform for BSE.",
+        version=__version__,
+        help_format="plaintext",
+        help_formatter="default" if sys.stdout.isatty() else "plain",
+        help_epilogue=_EPILOGUE,
+        exit_on_error=False,
+        print_error=False,
+        suppress_keyboard_interrupt=False,
+        result_action="return_value",
+    )
+    for name, summary in COMMANDS.items():
+        app.command(f"bhavcast.cli.cmd_{name}:app", name=name, help=summary)
+    return app
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command that the arguments name, and return its exit code."""
+    tokens = list(sys.argv[1:] if arguments is None else arguments)
+    own = tokens[: tokens.index("--")] if "--" in tokens else tokens
+    debug = "--debug" in own
+    if debug:
+        tokens.remove("--debug")
+    try:
+        return run(tokens)
+    except BrokenPipeError:
+        # The reader of a pipe has seen enough. What is still buffered would fail once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)
+        return 3
+    except Exception as error:  # boundary of the process: a user gets one line, never a traceback
+        if debug:
+            raise
+        return _report(error)
+
+
+def run(tokens: Sequence[str]) -> int:
+    """Run a command; errors pass through."""
+    code = build()(tokens)
+    return code if isinstance(code, int) else 0
+
+
+def _report(error: Exception) -> int:
+    from bhavcast.cli.output import CommandError, Exit, advice, report
+    from bhavcast.domain.errors import BhavcastError
+
+    if isinstance(error, CycloptsError):
+        error = CommandError(str(error).strip(), then="bhavcast --help, or --help behind a command", code=Exit.USAGE)
+    elif isinstance(error, BhavcastError):
+        then, code = advice(error)
+        error = CommandError(error.detail, then=then, code=code)
+    elif isinstance(error, OSError):
+        error = CommandError(str(error))
+    elif not isinstance(error, CommandError):
+        error = CommandError(
+            f"{type(error).__name__}: {error}", then="this is a defect of Bhavcast; --debug shows where it happened"
+        )
+    report(error)
+    return int(error.code)

@@ -1,19 +1,22 @@
 """One gateway: its replica of the board, its clients, and what it knows of symbols."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
+
+import msgspec
 
 from bhavcast.board.board import Board, Row
 from bhavcast.board.encode import Encoder
 from bhavcast.domain.change import Message
 from bhavcast.domain.directory import Directory
+from bhavcast.domain.field import STATE
 from bhavcast.domain.index import IndexBasis
 from bhavcast.domain.shape import Shape
 from bhavcast.hub.hub import Hub
 from bhavcast.telemetry.clock import Clock, MarketClock
 
 CANARY_SYMBOL: Final = "000000"
+_NOT_FRESH: Final = ("stale", "no_data", None)
 
 
 class Limits(Protocol):
@@ -46,10 +49,11 @@ class Gateway:
     clock: Clock
     market: MarketClock
     limits: Limits
-    indices: Callable[[], list[IndexBasis]]
     heartbeat_ms: int = 5000
     link: str = "ok"
     draining: bool = False
+    reads: int = 0
+    fresh_reads: int = 0
     directory: Directory = field(default_factory=lambda: Directory(()))
     members: set[Member] = field(default_factory=set)
     quote: Encoder = field(init=False)
@@ -86,7 +90,8 @@ class Gateway:
                 member.admit(new)
 
     def _learn(self) -> None:
-        self.directory = Directory(row.instrument for row in self.replica.order)
+        bases = msgspec.convert(self.replica.facts.get("indices", []), list[IndexBasis])
+        self.directory = Directory((row.instrument for row in self.everyone()), bases)
 
     def _tell(self, facts: dict[str, Any]) -> None:
         now = self.clock.monotonic()
@@ -107,6 +112,12 @@ class Gateway:
         """Whether there is a board to answer from."""
         return bool(self.replica.epoch) and not self.draining
 
+    def count_read(self, row: Row) -> None:
+        """Count a quote read, and whether it was answered with a value that is neither stale nor missing."""
+        self.reads += 1
+        if row.values[STATE] not in _NOT_FRESH:
+            self.fresh_reads += 1
+
     def row(self, symbol: str) -> Row:
         """Find the row of a code, id, ISIN or index; raise UnknownSymbol or AmbiguousSymbol."""
         row = self.replica.rows.get(symbol)
@@ -123,10 +134,3 @@ class Gateway:
     def everyone(self) -> list[Row]:
         """Return the rows of all scrips and indices, without the canary."""
         return [row for row in self.replica.order if row.symbol != CANARY_SYMBOL]
-
-    def index_members(self, symbol: str) -> list[str] | None:
-        """Return the symbols of an index's constituents, None if it is not known what they are."""
-        for basis in self.indices():
-            if basis.symbol == symbol:
-                return list(basis.members)
-        return None

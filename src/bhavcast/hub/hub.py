@@ -32,6 +32,9 @@ class Hub:
         self.cohorts: dict[tuple[Shape, float], Cohort] = {}
         self.outboxes: set[Outbox] = set()
         self.pumping: set[Outbox] = set()
+        # Whoever drives the hub is told of new cohorts, and that rows changed.
+        self.opened: Callable[[Cohort], None] = lambda _: None
+        self.noticed: Callable[[], None] = lambda: None
 
     # -- clients ----------------------------------------------------------------------------------------------------
 
@@ -79,6 +82,7 @@ class Hub:
         cohort = self.cohorts.get((shape, hz))
         if cohort is None:
             cohort = self.cohorts[shape, hz] = Cohort(self.board, self.encoder(shape), hz)
+            self.opened(cohort)
         return cohort
 
     def _drop_if_empty(self, cohort: Cohort) -> None:
@@ -147,6 +151,7 @@ class Hub:
         slots = [row.slot for row in rows]
         for cohort in self.cohorts.values():
             cohort.dirty.update(slots)
+        self.noticed()
 
     def grow(self) -> None:
         """Make room for rows that were added to the board."""

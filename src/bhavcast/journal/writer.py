@@ -28,6 +28,11 @@ class _File:
         self._fd, self._pointer_fd = fd, pointer_fd
         self._checkpoint = 0
 
+    @property
+    def tail(self) -> int:
+        """Bytes from the last checkpoint on."""
+        return self.end - self._checkpoint
+
     def write(self, framed: bytes) -> None:
         """Write one record; a part of it may stand after `end` if that fails."""
         written = os.write(self._fd, framed)
@@ -60,8 +65,7 @@ class _File:
 
     def identity(self) -> str:
         """Return which file on which disk this is."""
-        status = os.fstat(self._fd)
-        return layout.identity(status.st_dev, status.st_ino)
+        return layout.identity(self._fd)
 
     def close(self) -> None:
         """Let go of both descriptors."""
@@ -122,6 +126,11 @@ class FileJournal:
     def size(self) -> int:
         """Bytes of whole records in the file being written."""
         return 0 if self._file is None else self._file.end
+
+    @property
+    def tail(self) -> int:
+        """Bytes written since the last checkpoint began: what a recovery would have to read."""
+        return 0 if self._file is None else self._file.tail
 
     def begin(self, snapshot: Snapshot) -> None:
         """Open an epoch: an fsynced `open` record and a checkpoint, in a file that appears complete or not at all."""

@@ -1,0 +1,518 @@
+"""The configuration: one frozen value, read once, passed down.
+
+A setting is a field of `Config` or of one of its sections; its type, unit, bounds, meaning and example stand at the
+field, and its key in the file, its environment variable, its flag and its page in the documentation are made from
+that. Later sources win: defaults, file, environment, flags.
+
+The file is TOML:
+
+    port = 5000
+    allowed_origins = ["https://prices.example.in"]
+    [limits]
+    connections = 2000
+"""
+
+import datetime
+import difflib
+import ipaddress
+import math
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, NamedTuple, get_args
+
+import msgspec
+
+from bhavcast.domain.errors import BadConfig
+
+FILE_NAME: Final = "bhavcast.toml"
+PREFIX: Final = "BHAVCAST_"
+FILE_VARIABLE: Final = "BHAVCAST_CONFIG"
+# Names with the prefix that are no settings: the file itself, and where the tests find real files.
+_OTHER_VARIABLES: Final = (FILE_VARIABLE, "BHAVCAST_SHARED")
+SOURCES: Final = ("sim", "bhavcopy", "replay")
+# Settings that one wants to change from run to run; the others belong in the file or the environment.
+FLAGS: Final = (
+    "data", "host", "port", "frontend_port", "monitor_port", "source", "rate", "scrips", "seed", "at", "speed", "chaos",
+)  # fmt: skip
+IST: Final = datetime.timezone(datetime.timedelta(hours=5, minutes=30), "IST")
+
+
+def _says(meaning: str, example: object, *, unit: str = "", **bounds: Any) -> msgspec.Meta:
+    return msgspec.Meta(description=meaning, examples=[example], extra={"unit": unit}, **bounds)
+
+
+def _port(whose: str, example: int) -> msgspec.Meta:
+    return _says(f"port of the {whose}; 0 takes any free one", example, ge=0, le=65535)
+
+
+class Gateway(msgspec.Struct, frozen=True, kw_only=True):
+    """How the gateway runs."""
+
+    hot_path: Annotated[
+        bool,
+        _says(
+            "answer `/api/stock` and `/api/stocks/batch` from ready bytes inside the HTTP protocol; without it "
+            "everything works, slower",
+            True,
+        ),
+    ] = True
+    loop: Annotated[
+        Literal["uvloop", "asyncio"], _says("event loop; where uvloop does not run, asyncio is taken", "asyncio")
+    ] = "uvloop"
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What one client may ask for."""
+
+    symbols: Annotated[
+        int, _says("symbols that one connection may subscribe", 10_000, unit="symbols", ge=1, le=100_000)
+    ] = 10_000
+    symbols_per_message: Annotated[
+        int, _says("symbols that one message or batch request may name", 500, unit="symbols", ge=1, le=10_000)
+    ] = 500
+    message_bytes: Annotated[
+        int, _says("longest message a client may send", 65_536, unit="bytes", ge=1024, le=16_777_216)
+    ] = 65_536
+    connections: Annotated[int, _says("streaming clients at once", 10_000, unit="connections", ge=1, le=1_000_000)] = (
+        10_000
+    )
+    body_bytes: Annotated[int, _says("longest body of a request", 65_536, unit="bytes", ge=1024, le=16_777_216)] = (
+        65_536
+    )
+    url_bytes: Annotated[
+        int, _says("longest request line; 500 symbols need about 4 KiB", 16_384, unit="bytes", ge=512, le=65_536)
+    ] = 16_384
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """Every setting, with its value."""
+
+    data: Annotated[
+        Path,
+        _says("folder of all run-time state: journal, reference files, logs, and `bhavcast.toml`", "/var/lib/bhavcast"),
+    ] = Path("var")
+    host: Annotated[
+        str,
+        _says("address that every port listens on; only loopback for now, because anyone could read", "127.0.0.1"),
+    ] = "127.0.0.1"
+    port: Annotated[int, _port("gateway: REST, WebSocket, page", 5000)] = 5000
+    frontend_port: Annotated[int, _port("page alone", 8080)] = 8080
+    monitor_port: Annotated[int, _port("monitoring service", 8081)] = 8081
+    source: Annotated[
+        str,
+        _says(
+            "where ticks come from: `sim` (simulated trading), `bhavcopy` (the imported official day), "
+            "`replay:FILE` (a recorded day)",
+            "replay:day.rec",
+        ),
+    ] = "sim"
+    rate: Annotated[
+        float, _says("mean rate of the simulator", 20_000, unit="ticks per second of market time", gt=0, le=200_000)
+    ] = 700.0
+    scrips: Annotated[
+        int, _says("scrips of the built-in universe, while no master is imported", 500, unit="scrips", ge=30, le=20_000)
+    ] = 5000
+    seed: Annotated[
+        int, _says("seed of the simulator: the same seed gives the same day, byte for byte", 7, ge=0, le=2**63 - 1)
+    ] = 1
+    at: Annotated[
+        str | None,
+        _says(
+            "where a virtual market clock starts: a time of the present or last trading day, or a date with a time, "
+            "IST unless it says otherwise; begins a new epoch",
+            "2026-11-23T09:14:50",
+        ),
+    ] = None
+    speed: Annotated[
+        float,
+        _says("speed of a virtual market clock; `max` replays as fast as it can", 60, unit="× real time", gt=0),
+    ] = 1.0
+    clock: Annotated[
+        Literal["auto", "real", "virtual"],
+        _says("market clock; `auto` takes the real one for real sources and a virtual one for all others", "virtual"),
+    ] = "auto"
+    chaos: Annotated[
+        str, _says("faults to put into the feed, on purpose and seeded; empty for none", "drop=0.01,stall=30s")
+    ] = ""
+    calendar: Annotated[
+        Path | None, _says("file with trading days of your own, over the built-in calendar", "holidays-2027.toml")
+    ] = None
+    log_format: Annotated[Literal["console", "json"], _says("how log lines are written", "json")] = "console"
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], _says("least serious lines that are logged", "warning")
+    ] = "info"
+    allowed_hosts: Annotated[
+        tuple[str, ...],
+        _says("names that a request's Host header may carry, besides loopback", ["prices.example.in"]),
+    ] = ()
+    allowed_origins: Annotated[
+        tuple[str, ...],
+        _says("origins whose pages may use the gateway, besides its own and the frontend's", ["https://example.in"]),
+    ] = ()
+    heartbeat_ms: Annotated[
+        int, _says("silence after which a stream gets a heartbeat", 1000, unit="milliseconds", ge=100, le=60_000)
+    ] = 5000
+    checkpoint_seconds: Annotated[
+        float,
+        _says("time between checkpoints of the journal: recovery reads at most so much", 10, unit="seconds", ge=1),
+    ] = 30.0
+    sweep_ms: Annotated[
+        int,
+        _says("time between looks for quotes that went quiet or stale", 500, unit="milliseconds", ge=50, le=10_000),
+    ] = 250
+    gateway: Gateway = Gateway()
+    limits: Limits = Limits()
+
+    @property
+    def start(self) -> datetime.datetime | datetime.time | None:
+        """Return `at` as a moment with its zone, or as a time of day in IST."""
+        return None if self.at is None else _moment(self.at)
+
+    @property
+    def source_name(self) -> str:
+        """Return the kind of source, without its file."""
+        return self.source.partition(":")[0]
+
+    @property
+    def source_file(self) -> Path | None:
+        """Return the file that the source reads, None where it needs none."""
+        name, _, file = self.source.partition(":")
+        return Path(file) if name == "replay" else None
+
+
+class Setting(NamedTuple):
+    """One setting, as the documentation, the environment and the command line see it."""
+
+    name: str
+    type: Any
+    default: object
+    unit: str
+    meaning: str
+    example: object
+
+    @property
+    def variable(self) -> str:
+        """Return its environment variable: `limits.symbols` is BHAVCAST_LIMITS_SYMBOLS."""
+        return PREFIX + self.name.upper().replace(".", "_")
+
+    @property
+    def flag(self) -> str | None:
+        """Return its flag, None where it has none: `frontend_port` is --frontend-port."""
+        return "--" + self.name.replace("_", "-") if self.name in FLAGS else None
+
+    @property
+    def expected(self) -> str:
+        """Say what a value must look like."""
+        return _expected(msgspec.inspect.type_info(self.type)) + (f" ({self.unit})" if self.unit else "")
+
+
+class Loaded(NamedTuple):
+    """The configuration, and per setting where its value came from (`default`, or what to look at)."""
+
+    config: Config
+    origins: dict[str, str]
+
+    def values(self) -> dict[str, object]:
+        """Return every setting's value by name, flat, as it would be written."""
+        return {name: plain(_dig(self.config, name)) for name in SETTINGS}
+
+
+# --------------------------------------------------------------------------------------------------- the settings
+
+
+def _settings(struct: type[msgspec.Struct], prefix: str = "") -> Iterator[Setting]:
+    for field in msgspec.structs.fields(struct):
+        name = prefix + field.name
+        if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct):
+            yield from _settings(field.type, f"{name}.")
+            continue
+        meta = next(each for each in get_args(field.type)[1:] if isinstance(each, msgspec.Meta))
+        assert meta.description is not None, name
+        assert meta.examples, name
+        assert meta.extra is not None, name
+        yield Setting(name, field.type, field.default, meta.extra["unit"], meta.description, meta.examples[0])
+
+
+SETTINGS: Final[dict[str, Setting]] = {setting.name: setting for setting in _settings(Config)}
+_BY_VARIABLE: Final = {setting.variable: setting for setting in SETTINGS.values()}
+
+
+def _expected(info: msgspec.inspect.Type) -> str:
+    match info:
+        case msgspec.inspect.Metadata():
+            return _expected(info.type)
+        case msgspec.inspect.UnionType():
+            return " or ".join(_expected(each) for each in info.types if each != msgspec.inspect.NoneType())
+        case msgspec.inspect.LiteralType():
+            return "one of " + ", ".join(str(each) for each in info.values)
+        case msgspec.inspect.BoolType():
+            return "true or false"
+        case msgspec.inspect.IntType():
+            return "a whole number" + _bounds(info.ge, None, info.le)
+        case msgspec.inspect.FloatType():
+            return "a number" + _bounds(info.ge, info.gt, info.le)
+        case msgspec.inspect.VarTupleType():
+            return "a list of texts (in the environment and in flags: separated by commas)"
+        case msgspec.inspect.CustomType():
+            return "a path"
+    return "text"
+
+
+def _bounds(ge: float | None, gt: float | None, le: float | None) -> str:
+    above = f" above {gt}" if gt is not None else ""
+    if ge is not None:
+        above = f" from {ge}" if le is not None else f" of at least {ge}"
+    if le is None:
+        return above
+    return f"{above} to {le}" if ge is not None else f"{above} and at most {le}"
+
+
+def plain(value: object) -> object:
+    """Return a setting's value as TOML and JSON can write it."""
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, tuple):
+        return list(value)
+    if isinstance(value, float):
+        return "max" if math.isinf(value) else int(value) if value.is_integer() else value
+    return value
+
+
+def _dig(config: Config, name: str) -> object:
+    value: object = config
+    for part in name.split("."):
+        value = getattr(value, part)
+    return value
+
+
+# ------------------------------------------------------------------------------------------------------- reading
+
+
+def load(
+    flags: Mapping[str, object] | None = None,
+    *,
+    file: str | Path | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Loaded:
+    """Read the configuration.
+
+    `flags` has settings by name, None for one that was not given; `file` is --config. Without it and without
+    BHAVCAST_CONFIG the file is `bhavcast.toml` in the data folder, if there is one.
+
+    Raises:
+        BadConfig: a key is unknown, a value impossible, or the file unreadable; it says which, where, and what to do.
+    """
+    environ = os.environ if environ is None else environ
+    given = {name: value for name, value in (flags or {}).items() if value is not None}
+    values: dict[str, object] = {}
+    origins = dict.fromkeys(SETTINGS, "default")
+
+    def take(found: Iterator[tuple[Setting, object, str]], base: Path, *, written: bool) -> None:
+        for setting, raw, where in found:
+            values[setting.name] = _convert(setting, raw, where, base, written=written)
+            origins[setting.name] = where
+
+    take(_from_environment(environ), Path(), written=True)
+    take(_from_flags(given), Path(), written=True)
+    path, must_exist = _file(file, environ, values)
+    content = _read(path, must_exist=must_exist)
+    over, over_origins = dict(values), {name: where for name, where in origins.items() if where != "default"}
+    if content is not None:
+        take(_from_file(content, path), path.parent, written=False)
+        if not must_exist and "data" in content:
+            raise BadConfig(
+                f"data in {path} — expected in another place, because this file is found through it: "
+                f"use --data or {SETTINGS['data'].variable}",
+                field="data",
+            )
+    values |= over
+    origins |= over_origins
+    config = _build(values)
+    _check(config, origins)
+    return Loaded(config, origins)
+
+
+def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[Setting, object, str]]:
+    for variable, raw in sorted(environ.items()):
+        if not variable.startswith(PREFIX) or variable in _OTHER_VARIABLES:
+            continue
+        setting = _BY_VARIABLE.get(variable)
+        if setting is None:
+            raise _unknown(variable, "the environment", (*_BY_VARIABLE, FILE_VARIABLE))
+        # Compose files hand on what they were not given as an empty text.
+        if raw:
+            yield setting, raw, variable
+
+
+def _from_flags(flags: Mapping[str, object]) -> Iterator[tuple[Setting, object, str]]:
+    for name, raw in flags.items():
+        flag = SETTINGS[name].flag
+        assert flag is not None, f"{name} has no flag"
+        yield SETTINGS[name], raw, flag
+
+
+def _file(file: str | Path | None, environ: Mapping[str, str], values: Mapping[str, object]) -> tuple[Path, bool]:
+    named = file or environ.get(FILE_VARIABLE)
+    if named:
+        return Path(named), True
+    data = values.get("data", SETTINGS["data"].default)
+    assert isinstance(data, Path)
+    return data / FILE_NAME, False
+
+
+def _read(path: Path, *, must_exist: bool) -> dict[str, Any] | None:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        if not must_exist:
+            return None
+        raise BadConfig(f"{path} — expected a configuration file, got nothing: it does not exist") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadConfig(f"{path} — expected a readable configuration file in UTF-8, got: {error}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise BadConfig(f"{path} — expected TOML, got: {error}") from None
+
+
+def _from_file(content: Mapping[str, Any], path: Path, prefix: str = "") -> Iterator[tuple[Setting, object, str]]:
+    sections = {name.partition(".")[0] for name in SETTINGS if "." in name}
+    for key, raw in content.items():
+        name = prefix + key
+        if name in SETTINGS:
+            yield SETTINGS[name], raw, str(path)
+        elif not prefix and name in sections and isinstance(raw, dict):
+            yield from _from_file(raw, path, f"{name}.")
+        else:
+            raise _unknown(name, str(path), SETTINGS)
+
+
+def _unknown(name: str, where: str, known: Mapping[str, object] | tuple[str, ...]) -> BadConfig:
+    nearest = difflib.get_close_matches(name, list(known), n=1, cutoff=0.0)
+    return BadConfig(f"{name} in {where} — expected a known setting; the nearest is {nearest[0]}", field=name)
+
+
+def _convert(setting: Setting, raw: object, where: str, base: Path, *, written: bool) -> object:
+    """Turn what a source says into the setting's type; `written` values are text, of the environment or a flag."""
+    try:
+        value = raw
+        if written and isinstance(raw, str):
+            value = _from_text(setting, raw)
+        if setting.name == "speed" and value == "max":
+            return math.inf
+        value = msgspec.convert(value, setting.type, strict=not written, dec_hook=_decode)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError
+        if setting.name == "at" and isinstance(value, str):
+            _moment(value)
+    except (LookupError, ValueError, msgspec.ValidationError):
+        raise BadConfig(
+            f"{setting.name} in {where} — expected {_describe(setting)}, got {str(raw)[:80]!r}", field=setting.name
+        ) from None
+    if setting.name == "source":
+        return _source(str(value), where, base)
+    return base / value if isinstance(value, Path) else value
+
+
+def _describe(setting: Setting) -> str:
+    match setting.name:
+        case "speed":
+            return f"{setting.expected}, or max"
+        case "at":
+            return "a time such as 09:14:50, or a date with a time such as 2026-11-23T09:14:50"
+    return setting.expected
+
+
+def _from_text(setting: Setting, text: str) -> object:
+    if isinstance(setting.default, tuple):
+        return [each.strip() for each in text.split(",") if each.strip()]
+    if isinstance(setting.default, bool):
+        return {
+            "true": True,
+            "1": True,
+            "yes": True,
+            "on": True,
+            "false": False,
+            "0": False,
+            "no": False,
+            "off": False,
+        }[text.lower()]
+    return text
+
+
+def _decode(kind: type, value: object) -> object:
+    if kind is Path and isinstance(value, str) and value:
+        return Path(value)
+    raise ValueError
+
+
+def _source(source: str, where: str, base: Path) -> str:
+    name, colon, file = source.partition(":")
+    if name not in SOURCES or bool(colon) != (name == "replay") or bool(colon) != bool(file):
+        nearest = difflib.get_close_matches(name, SOURCES, n=1, cutoff=0.0)[0]
+        raise BadConfig(
+            f"source in {where} — expected sim, bhavcopy or replay:FILE, got {source[:80]!r}; the nearest is {nearest}",
+            field="source",
+        )
+    return f"replay:{base / file}" if file else name
+
+
+def _moment(text: str) -> datetime.datetime | datetime.time:
+    if "T" not in text and "-" not in text:
+        time = datetime.time.fromisoformat(text)
+        if time.tzinfo is not None:
+            raise ValueError
+        return time
+    moment = datetime.datetime.fromisoformat(text)
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=IST)
+
+
+def _build(values: Mapping[str, object]) -> Config:
+    top: dict[str, Any] = {name: value for name, value in values.items() if "." not in name}
+    gateway: dict[str, Any] = _section(values, "gateway.")
+    limits: dict[str, Any] = _section(values, "limits.")
+    return Config(**top, gateway=Gateway(**gateway), limits=Limits(**limits))
+
+
+def _section(values: Mapping[str, object], prefix: str) -> dict[str, object]:
+    return {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
+
+
+# ----------------------------------------------------------------------------------- what is true of several at once
+
+
+def _check(config: Config, origins: Mapping[str, str]) -> None:
+    if not _is_loopback(config.host):
+        raise BadConfig(
+            f"host in {origins['host']} — expected a loopback address such as 127.0.0.1, got {config.host!r}: "
+            "without keys anyone who reaches the port could read it, and this version has no keys yet",
+            field="host",
+        )
+    ports: dict[int, str] = {}
+    for name in ("port", "frontend_port", "monitor_port"):
+        port: int = getattr(config, name)
+        if port and port in ports:
+            mine, other = (ports[port], name) if origins[name] == "default" else (name, ports[port])
+            raise BadConfig(
+                f"{mine} in {origins[mine]} — expected a port of its own, got {port}, which {other} has", field=mine
+            )
+        ports[port] = name
+    if math.isinf(config.speed) and config.source_name != "replay":
+        raise BadConfig(
+            f"speed in {origins['speed']} — expected a number: only a replay runs as fast as it can", field="speed"
+        )
+    if config.clock == "real" and (config.at is not None or config.speed != 1):
+        name = "at" if config.at is not None else "speed"
+        raise BadConfig(
+            f"{name} in {origins[name]} — expected a virtual market clock, got clock = real: a real one cannot be set",
+            field=name,
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

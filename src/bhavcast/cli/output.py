@@ -1,0 +1,125 @@
+"""What commands print: tables for people, JSON for programs, one shape of error.
+
+stdout carries the answer, stderr everything about it. Colours and boxes appear only on a terminal, and never where
+NO_COLOR is set; a pipe gets plain columns.
+"""
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from enum import IntEnum
+from typing import TYPE_CHECKING, NoReturn
+
+import msgspec
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from bhavcast.domain.errors import BhavcastError
+
+
+class Exit(IntEnum):
+    """What a command ends with; every `--help` says what they mean there."""
+
+    DONE = 0
+    WRONG = 1
+    USAGE = 2
+    UNABLE = 3
+
+
+class CommandError(Exception):
+    """End the command: say what is wrong — what was expected, what came — and what to do next."""
+
+    def __init__(self, what: str, *, then: str = "", code: Exit = Exit.UNABLE) -> None:
+        super().__init__(what)
+        self.what = what
+        self.then = then
+        self.code = code
+
+
+def fail(what: str, *, then: str = "", code: Exit = Exit.UNABLE) -> NoReturn:
+    """Raise a CommandError."""
+    raise CommandError(what, then=then, code=code)
+
+
+def console(*, stderr: bool = False) -> "Console":
+    """Return Rich's console of a stream; it knows whether that is a terminal, and NO_COLOR."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False)
+
+
+def say(text: str) -> None:
+    """Print a line of the answer."""
+    print(text)
+
+
+def note(text: str) -> None:
+    """Print a line about the answer; a program that reads the answer does not get it."""
+    print(text, file=sys.stderr)
+
+
+def report(failure: CommandError) -> None:
+    """Print an error in the one shape that errors have."""
+    note(f"error: {failure.what}")
+    if failure.then:
+        note(f"  next: {failure.then}")
+
+
+def json(value: object) -> None:
+    """Print one line of JSON."""
+    sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
+    sys.stdout.flush()
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Iterable[str] = ()) -> None:
+    """Print rows under their columns; those named in `right` are numbers."""
+    cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
+    numbers = set(right)
+    if sys.stdout.isatty():
+        from rich.table import Table
+        from rich.text import Text
+
+        drawn = Table(header_style="bold")
+        for column in columns:
+            drawn.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
+        for row in cells:
+            drawn.add_row(*(Text(cell) for cell in row))
+        console().print(drawn)
+        return
+    widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
+    for row in [list(columns), *cells]:
+        aligned = [
+            cell.rjust(width) if name in numbers else cell.ljust(width)
+            for cell, width, name in zip(row, widths, columns, strict=True)
+        ]
+        print("  ".join(aligned).rstrip())
+
+
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """Show on a terminal that something is under way; anything longer than a second gets this."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    with console(stderr=True).status(what):
+        yield
+
+
+def advice(error: "BhavcastError") -> tuple[str, Exit]:
+    """Return what to do about an error of the product, and the code the command ends with."""
+    match error.code:
+        case "bad_config":
+            return (
+                "bhavcast config show lists every setting; docs/reference/settings.md says what each takes",
+                Exit.USAGE,
+            )
+        case "bad_request" | "unknown_symbol" | "ambiguous_symbol" | "too_many_symbols":
+            return "", Exit.WRONG
+        case "bad_file":
+            return "nothing of the file was used; what was there before still stands", Exit.WRONG
+        case "not_the_writer":
+            return "stop the other process that uses this data folder, or give another one with --data", Exit.UNABLE
+    if error.temporary:
+        return "this can pass: try again" + (f" in {error.retry_after} s" if error.retry_after else ""), Exit.UNABLE
+    return f"docs/reference/errors.md says what {error.code} means", Exit.UNABLE
