@@ -182,7 +182,7 @@ def c_sender(clients: int, flushes: float, frames_per_flush: int, size: int) -> 
 
 def guide_python() -> Path:
     """Return the interpreter of the environment with the stack that the maintenance guide names."""
-    python = Path(os.environ.get("BHAVCAST_BENCH_PYTHON", BENCH_VENV / "bin" / "python"))
+    python = Path(os.environ.get("BENCH_PYTHON", BENCH_VENV / "bin" / "python"))
     if not python.exists():
         raise NotMeasuredError("the environment .venv-bench is not there (make bench makes it)")
     return python
