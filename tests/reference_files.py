@@ -2,18 +2,79 @@
 
 from collections.abc import Iterable
 
-MASTER_COLUMNS = (
-    "FinInstrmId,TckrSymb,SctySrs,FinInstrmNm,ISIN,NewBrdLotQty,ParVal,SctyTpFlg,BidIntrvl,TrckgInd,CallAuctnInd,"
-    "ElgbltyRETDBTMkt,SttlmTp,Xchg,TickSz,Rsvd01,Sts,FinInstrmTp,Rsvd07"
-).split(",")
-LEGACY_COLUMNS = (
-    "SC_CODE,SC_NAME,SC_GROUP,SC_TYPE,OPEN,HIGH,LOW,CLOSE,LAST,PREVCLOSE,NO_TRADES,NO_OF_SHRS,NET_TURNOV,TDCLOINDI"
-).split(",")
-UDIFF_COLUMNS = (
-    "TradDt,BizDt,Sgmt,Src,FinInstrmTp,FinInstrmId,ISIN,TckrSymb,SctySrs,XpryDt,FininstrmActlXpryDt,StrkPric,OptnTp,"
-    "FinInstrmNm,OpnPric,HghPric,LwPric,ClsPric,LastPric,PrvsClsgPric,UndrlygPric,SttlmPric,OpnIntrst,ChngInOpnIntrst,"
-    "TtlTradgVol,TtlTrfVal,TtlNbOfTxsExctd,SsnId,NewBrdLotQty,Rmks,Rsvd1,Rsvd2,Rsvd3,Rsvd4"
-).split(",")
+MASTER_COLUMNS = [
+    "FinInstrmId",
+    "TckrSymb",
+    "SctySrs",
+    "FinInstrmNm",
+    "ISIN",
+    "NewBrdLotQty",
+    "ParVal",
+    "SctyTpFlg",
+    "BidIntrvl",
+    "TrckgInd",
+    "CallAuctnInd",
+    "ElgbltyRETDBTMkt",
+    "SttlmTp",
+    "Xchg",
+    "TickSz",
+    "Rsvd01",
+    "Sts",
+    "FinInstrmTp",
+    "Rsvd07",
+]
+LEGACY_COLUMNS = [
+    "SC_CODE",
+    "SC_NAME",
+    "SC_GROUP",
+    "SC_TYPE",
+    "OPEN",
+    "HIGH",
+    "LOW",
+    "CLOSE",
+    "LAST",
+    "PREVCLOSE",
+    "NO_TRADES",
+    "NO_OF_SHRS",
+    "NET_TURNOV",
+    "TDCLOINDI",
+]
+UDIFF_COLUMNS = [
+    "TradDt",
+    "BizDt",
+    "Sgmt",
+    "Src",
+    "FinInstrmTp",
+    "FinInstrmId",
+    "ISIN",
+    "TckrSymb",
+    "SctySrs",
+    "XpryDt",
+    "FininstrmActlXpryDt",
+    "StrkPric",
+    "OptnTp",
+    "FinInstrmNm",
+    "OpnPric",
+    "HghPric",
+    "LwPric",
+    "ClsPric",
+    "LastPric",
+    "PrvsClsgPric",
+    "UndrlygPric",
+    "SttlmPric",
+    "OpnIntrst",
+    "ChngInOpnIntrst",
+    "TtlTradgVol",
+    "TtlTrfVal",
+    "TtlNbOfTxsExctd",
+    "SsnId",
+    "NewBrdLotQty",
+    "Rmks",
+    "Rsvd1",
+    "Rsvd2",
+    "Rsvd3",
+    "Rsvd4",
+]
 
 _SCRIP = {
     "FinInstrmId": "600001", "TckrSymb": "EXAMPLE", "SctySrs": "A", "FinInstrmNm": "EXAMPLE INDUSTRIES LTD.",

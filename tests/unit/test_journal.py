@@ -1,3 +1,4 @@
+import errno
 import os
 import random
 import re
@@ -449,6 +450,30 @@ def test_once_there_is_room_a_checkpoint_makes_the_journal_whole_again(tmp_path)
     recovery = recover(tmp_path, BOOT)
     assert recovery.continues
     assert recovery.snapshot == fold(snapshot(104), [message(105)])
+
+
+def test_a_disk_that_cannot_sync_is_failing_until_a_checkpoint_is_safely_on_it(tmp_path, monkeypatch):
+    writer = journal(tmp_path)
+    writer.begin(snapshot())
+
+    def broken(fd: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", broken)
+        writer.sync()
+        assert writer.failing == "fsync: Input/output error"
+        writer.append(message(101))
+        writer.checkpoint(snapshot(102))
+        assert writer.failing == "checkpoint: Input/output error"
+        assert not recover(tmp_path, BOOT).continues
+    writer.checkpoint(snapshot(104))
+    healed: Journal = writer
+    assert healed.failing is None
+    assert writer.lost == 1
+    recovery = recover(tmp_path, BOOT)
+    assert recovery.continues
+    assert recovery.snapshot == snapshot(104)
 
 
 def test_an_epoch_that_could_not_be_opened_ends_the_one_before(tmp_path):

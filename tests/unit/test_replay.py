@@ -175,11 +175,9 @@ async def test_a_replay_can_begin_in_the_middle(path):
 
 async def test_it_is_starting_then_live_then_ended(path):
     feed = ReplayFeed(path, Pace().market, None)
-    states = [feed.state]
-    async for _ in feed.batches():
-        states.append(feed.state)
-    states.append(feed.state)
-    assert states == ["starting", "live", "live", "live", "live", "live", "ended"]
+    before = feed.state
+    meanwhile = [feed.state async for _ in feed.batches()]
+    assert (before, meanwhile, feed.state) == ("starting", ["live"] * 5, "ended")
 
 
 async def test_closing_ends_it_at_the_next_batch(path):

@@ -92,4 +92,3 @@ class MemoryBus:
         """End all followers; idempotent."""
         self._closed = True
         self._wake()
-

@@ -113,7 +113,7 @@ class Edge:
         if scope["type"] != "http":
             return
         began = perf_counter()
-        seen = {"status": 500, "route": "other"}
+        seen: dict[str, Any] = {"status": 500, "route": "other"}
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         origin = headers.get("origin")
         scope["bhavcast.seen"] = seen
@@ -129,7 +129,7 @@ class Edge:
         finally:
             if not seen.get("stream"):
                 method = scope["method"] if scope["method"] in (*_SAFE, "POST", "DELETE", "PUT") else "other"
-                self._counters.count(str(seen["route"]), int(seen["status"]), perf_counter() - began, method)
+                self._counters.count(seen["route"], seen["status"], perf_counter() - began, method)
 
     async def _route(self, scope: Scope, headers: dict[str, str], receive: Receive, send: Send) -> None:
         path, method = scope["path"], scope["method"]
@@ -177,7 +177,10 @@ class Edge:
             headers += [
                 (b"access-control-allow-origin", origin.encode("latin-1")),
                 (b"access-control-allow-methods", b"GET, POST, DELETE"),
-                (b"access-control-allow-headers", b"Authorization, X-API-Key, Content-Type, If-None-Match, Last-Event-ID"),
+                (
+                    b"access-control-allow-headers",
+                    b"Authorization, X-API-Key, Content-Type, If-None-Match, Last-Event-ID",
+                ),
                 (b"access-control-expose-headers", EXPOSED),
                 (b"vary", b"Origin"),
             ]

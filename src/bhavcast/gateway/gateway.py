@@ -22,20 +22,34 @@ _NOT_FRESH: Final = ("stale", "no_data", None)
 class Limits(Protocol):
     """What one client may ask for."""
 
-    symbols: int
-    symbols_per_message: int
-    message_bytes: int
-    connections: int
+    @property
+    def symbols(self) -> int:
+        """Symbols on one connection."""
+
+    @property
+    def symbols_per_message(self) -> int:
+        """Symbols in one message."""
+
+    @property
+    def message_bytes(self) -> int:
+        """Bytes of one message."""
+
+    @property
+    def connections(self) -> int:
+        """Streaming clients at once."""
 
 
 class Member(Protocol):
     """A client's session, as the gateway tells it things."""
 
     def restart(self) -> None:
-        """The epoch is another: subscribe everything anew."""
+        """Subscribe everything anew: the epoch is another."""
 
     def admit(self, rows: list[Row]) -> None:
-        """Rows were added: whoever follows a group or everything gets them too."""
+        """Take in rows that were added, where a group or everything is followed."""
+
+    def beat(self, now: float) -> None:
+        """Send a heartbeat if it has been silent for long enough."""
 
     def drain(self, retry_ms: int) -> None:
         """Say goodbye, and when to come again."""

@@ -16,7 +16,7 @@ from typing import Any, Final
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from bhavcast.domain.errors import BhavcastError, HeadersTooLarge, Malformed, UrlTooLong
-from bhavcast.gateway import problems, quotes
+from bhavcast.gateway import quotes
 from bhavcast.gateway.gateway import Gateway
 from bhavcast.telemetry.metrics import HttpCounters
 
@@ -69,7 +69,7 @@ class HotProtocol(HttpToolsProtocol):
 
     def _too_long(self, data: bytes) -> bool:
         """Refuse a head that does not end: httptools has no limit of its own."""
-        if not self._between or self.parser is None:
+        if not self._between:
             return False
         self._head += len(data)
         if self._head <= MAX_HEAD or b"\r\n\r\n" in data[: MAX_HEAD + 4]:
@@ -136,7 +136,7 @@ class HotProtocol(HttpToolsProtocol):
     def _is_usual(self) -> bool:
         if self.parser.get_http_version() != "1.1" or not self.parser.should_keep_alive():
             return False
-        if not (self.cycle is None or self.cycle.response_complete):
+        if self.cycle is not None and not self.cycle.response_complete:  # type: ignore[redundant-expr]  # None before the first
             return False  # an earlier answer of a pipeline is still to be written
         hosts = 0
         for name, value in self.headers:
@@ -234,5 +234,3 @@ def bind(
         "hot": hot,
     }
     return type("BoundHotProtocol", (HotProtocol,), names)
-
-

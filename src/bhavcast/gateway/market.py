@@ -58,7 +58,12 @@ def movers(gateway: Gateway, by: str, limit: int, group: str | None) -> list[dic
     for row in scrips(gateway):
         value = row.values[number]
         wrong_sign = by in ("gain", "loss") and isinstance(value, int) and (value > 0) != descending
-        if isinstance(value, int) and value != 0 and not wrong_sign and (group is None or row.instrument.group == group):
+        if (
+            isinstance(value, int)
+            and value != 0
+            and not wrong_sign
+            and (group is None or row.instrument.group == group)
+        ):
             ranked.append((value, row.symbol, row))
     ranked.sort(key=lambda each: (-each[0] if descending else each[0], each[1]))
     return [_brief(row) for _, _, row in ranked[:limit]]

@@ -73,12 +73,13 @@ _AT: Final = re.compile(r" - at `\$\.?([a-z_]*)[^`]*`$")
 def read(payload: bytes | str, *, binary: bool) -> Message:
     """Read one message; raise BadRequest naming the field that is wrong, what was expected and what came."""
     try:
-        return _msgpack.decode(payload) if binary else _json.decode(payload)  # type: ignore[arg-type]  # text is JSON
+        message: Message = _msgpack.decode(payload) if binary else _json.decode(payload)  # type: ignore[arg-type]  # text is JSON
     except msgspec.ValidationError as error:
         raise _explain(str(error)) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         encoding = "MessagePack" if binary else "JSON"
         raise BadRequest(f"expected one {encoding} object, got something else: {error}") from error
+    return message
 
 
 def _explain(text: str) -> BadRequest:

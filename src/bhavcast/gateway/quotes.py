@@ -163,4 +163,6 @@ def _decoded(symbol: str) -> str:
 
 
 def _matches(if_none_match: str, etag: str) -> bool:
-    return if_none_match.strip() == "*" or etag in (each.strip().removeprefix("W/") for each in if_none_match.split(","))
+    return if_none_match.strip() == "*" or etag in (
+        each.strip().removeprefix("W/") for each in if_none_match.split(",")
+    )

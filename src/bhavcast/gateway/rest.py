@@ -163,7 +163,7 @@ def _query(request: Request[Any, Any, Any]) -> str:
 async def stock(
     request: Request[Any, Any, Any], symbol: Symbol, fields: Fields = None, depth: DepthLevels = None
 ) -> Response[bytes]:
-    """One quote. An ETag comes with it; with If-None-Match the answer is 304 while nothing has changed."""
+    """Answer one quote. An ETag comes with it; with If-None-Match the answer is 304 while nothing has changed."""
     raw = request.scope["raw_path"].decode("latin-1").removeprefix("/api/stock/")
     return _told(quotes.stock(_gateway(request), raw, _query(request), request.headers.get("if-none-match")))
 
@@ -176,7 +176,7 @@ async def batch(
     fields: Fields = None,
     depth: DepthLevels = None,
 ) -> Response[bytes]:
-    """Quotes in request order; a symbol that cannot be answered has an `error` in its place.
+    """Answer quotes in request order; a symbol that cannot be answered has an `error` in its place.
 
     With `since` an object: its `pos` is the next `since`, `recovered` tells whether `q` is only what changed.
     """
@@ -191,9 +191,9 @@ async def stocks(
     limit: Annotated[int, Parameter(ge=1, le=MAX_PAGE)] = 100,
     cursor: Annotated[str | None, Parameter(description="`next` of the page before.", max_length=128)] = None,
 ) -> dict[str, Any]:
-    """The scrips and indices that exist, by code; a page at a time."""
+    """List the scrips and indices that exist, by code; a page at a time."""
     gateway = _gateway(request)
-    found, following = gateway.directory.search(q or "", (group or "").upper() or None, limit, cursor)
+    found, following = gateway.directory.search(q or "", (group or "").upper(), limit, cursor or "")
     return {"stocks": [_describe(each) for each in found], "next": following, "groups": gateway.directory.groups()}
 
 
@@ -218,13 +218,13 @@ def _describe(instrument: Any) -> dict[str, Any]:
 
 @get("/api/market/status", tags=["Market"], responses=_responses(dict[str, Any], {"status": "open"}))
 async def market_status(request: Request[Any, Any, Any]) -> dict[str, Any]:
-    """Status, phase per class of scrips, what comes next, feeds, clock and position."""
+    """Tell status, phase per class of scrips, what comes next, feeds, clock and position."""
     return market.status(_gateway(request))
 
 
 @get("/api/indices", tags=["Market"], responses=_responses(list[Quote], [{"symbol": "IDX:SENSEX"}]))  # type: ignore[valid-type]  # made at run time
 async def indices(request: Request[Any, Any, Any]) -> list[dict[str, Any]]:
-    """The indices, as quotes."""
+    """List the indices, as quotes."""
     return market.indices(_gateway(request))
 
 
@@ -235,26 +235,26 @@ async def movers(
     limit: Annotated[int, Parameter(ge=1, le=market.MAX_MOVERS)] = 20,
     group: Annotated[str | None, Parameter(max_length=8)] = None,
 ) -> list[dict[str, Any]]:
-    """The scrips that gained, lost or traded most."""
+    """Rank the scrips that gained, lost or traded most."""
     return market.movers(_gateway(request), by, limit, group.upper() if group else None)
 
 
 @get("/api/market/breadth", tags=["Market"], responses=_responses(dict[str, Any], {"advances": 1200, "declines": 900}))
 async def breadth(request: Request[Any, Any, Any]) -> dict[str, Any]:
-    """Advances, declines, unchanged; scrips at their circuit limits and 52-week limits."""
+    """Count advances, declines, unchanged; scrips at their circuit limits and 52-week limits."""
     return market.breadth(_gateway(request))
 
 
 @get("/api/ranges/{symbol:str}", tags=["Quotes"], responses=_responses(dict[str, Any], {"symbol": "500325"}, 404, 409))
 async def ranges(request: Request[Any, Any, Any], symbol: Symbol) -> dict[str, Any]:
-    """Highs and lows of the day, week, month and 52 weeks, as far as they are known."""
+    """Tell highs and lows of the day, week, month and 52 weeks, as far as they are known."""
     gateway = _gateway(request)
     return market.ranges(gateway, gateway.row(symbol))
 
 
 @get("/api/feeds", tags=["Market"], responses=_responses(dict[str, Any], {"feeds": {"sim": {"state": "live"}}}))
 async def feeds(request: Request[Any, Any, Any]) -> dict[str, Any]:
-    """The state of each source, what the guard holds back, and the journal."""
+    """Tell the state of each source, what the guard holds back, and the journal."""
     gateway = _gateway(request)
     told = {name: gateway.fact(name) for name in ("feeds", "quarantine", "guard", "journal")}
     return {**told, "now": iso_ms(gateway.market.now_ms()), "pos": gateway.position}
@@ -347,9 +347,10 @@ def _on_fault(request: Request[Any, Any, Any], error: Exception) -> Response[byt
 
 
 def _count_route(request: Request[Any, Any, Any]) -> None:
-    seen = request.scope.get("bhavcast.seen")
+    scope: dict[str, Any] = dict(request.scope)
+    seen = scope.get("bhavcast.seen")
     if seen is not None:
-        seen["route"] = request.scope.get("path_template", "other")  # type: ignore[typeddict-item]  # ours: the gate's
+        seen["route"] = scope.get("path_template", "other")
 
 
 ROUTES: Final = (

@@ -74,7 +74,7 @@ class GatewayServer:
         protocol = hot.bind(gateway, self.counters, gate.host_allowed, CONSTANT_HEADERS, hot=hot_path)
         self._server = Quiet(
             uvicorn.Config(
-                edge,  # type: ignore[arg-type]  # ASGI by two descriptions
+                edge,
                 http=protocol if hot_path else HttpToolsProtocol,
                 ws=self._websocket,  # type: ignore[arg-type]  # uvicorn calls it as a class
                 lifespan="off",
@@ -171,4 +171,3 @@ def _refusal(ws: ServerProtocol, error: BhavcastError) -> Response:
     for name, value in problems.headers(error).items():
         response.headers[name] = value
     return response
-

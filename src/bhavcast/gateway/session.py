@@ -179,7 +179,9 @@ class Session:
     def _check_total(self, slots: set[int]) -> None:
         most = self._gateway.limits.symbols
         if len(slots) > most:
-            raise TooManySymbols(f"expected at most {most} symbols on one connection, got {len(slots)}", field="symbols")
+            raise TooManySymbols(
+                f"expected at most {most} symbols on one connection, got {len(slots)}", field="symbols"
+            )
 
     def _texts(self, symbols: list[str] | str) -> list[str]:
         texts = [symbols] if isinstance(symbols, str) else symbols
@@ -286,7 +288,9 @@ class Session:
             if fresh := (now - self._items[item]) & slots:
                 self._items[item] |= fresh
                 order = self._gateway.replica.order
-                self._hub.add(self.outbox, [order[slot] for slot in sorted(fresh)], None, self._gateway.clock.monotonic())
+                self._hub.add(
+                    self.outbox, [order[slot] for slot in sorted(fresh)], None, self._gateway.clock.monotonic()
+                )
 
     def beat(self, now: float) -> None:
         """Send a heartbeat after a silence, and what has to be said of scrips that stay without data."""
@@ -308,7 +312,9 @@ class Session:
     def drain(self, retry_ms: int) -> None:
         """Say goodbye, and when to come again."""
         reason = close_codes.DRAINING
-        self._tell({"t": "error", "code": reason.name, "message": reason.reason, "retry_ms": retry_ms, "temporary": True})
+        self._tell(
+            {"t": "error", "code": reason.name, "message": reason.reason, "retry_ms": retry_ms, "temporary": True}
+        )
         self._sink.close(reason.code, f"{reason.name}: retry_ms={retry_ms}")
 
     def close(self) -> None:

@@ -127,5 +127,3 @@ async def _gone(receive: Receive, sink: EventSink) -> None:
         if (await receive())["type"] == "http.disconnect":
             sink.close(0, "the client left")
             return
-
-

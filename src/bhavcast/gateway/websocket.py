@@ -93,7 +93,7 @@ class WebSocket(asyncio.Protocol):
         self.transport = None
 
     def eof_received(self) -> bool:
-        """The client will send no more: answer what it sent, then close."""
+        """Take it that the client will send no more: answer what it sent, then close."""
         self._ws.receive_eof()
         self._flush()
         return False
@@ -200,5 +200,3 @@ def _is_utf8(payload: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-

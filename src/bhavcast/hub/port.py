@@ -1,7 +1,7 @@
 """What the hub needs from its neighbours: rows it can have encoded, and a place to write frames to."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from bhavcast.domain.shape import Shape
 
@@ -30,14 +30,14 @@ class Board(Protocol):
 
 
 class Encoder(Protocol):
-    """Encodes rows in one shape."""
+    """Encodes the board's rows in one shape."""
 
     shape: Shape
 
-    def full(self, row: Row) -> bytes:
+    def full(self, row: Any) -> bytes:
         """Return the whole quote."""
 
-    def delta(self, row: Row, since: int) -> bytes:
+    def delta(self, row: Any, since: int) -> bytes:
         """Return the fields that changed after a revision; nothing if none did."""
 
     def forget(self) -> None:

@@ -159,6 +159,7 @@ class FileJournal:
             file.write(framed)
         except OSError as error:
             self._fail("write", error)
+            self._cut(file)
             self._lose()
 
     def checkpoint(self, snapshot: Snapshot) -> None:
@@ -170,14 +171,17 @@ class FileJournal:
         if file.epoch != snapshot.epoch:
             self.begin(snapshot)
             return
+        missing = self._failing is not None
+        if missing:
+            self._be_whole_again(file, snapshot)
+            return
         try:
-            if self._failing is not None:
-                file.cut()
-            file.checkpoint(snapshot, prove=self._failing is not None)
+            file.checkpoint(snapshot)
         except OSError as error:
             self._fail("checkpoint", error)
-        else:
-            self._failing = None
+            self._cut(file)
+        if self._failing is not None:  # found meanwhile by a `sync` in another thread, and the pointer says otherwise
+            self._mark()
 
     def sync(self) -> None:
         """Make everything written survive a power cut."""
@@ -192,6 +196,18 @@ class FileJournal:
     def close(self) -> None:
         """Say that this was a planned end, sync and close; idempotent."""
         self._replace(None)
+
+    def _be_whole_again(self, file: _File, snapshot: Snapshot) -> None:
+        # Alone with the descriptor: the kernel tells an error of writing back to one fsync only.
+        with self._closing:
+            try:
+                file.cut()
+                file.checkpoint(snapshot, prove=True)
+            except OSError as error:
+                self._fail("checkpoint", error)
+                self._cut(file)
+            else:
+                self._failing = None
 
     def _adopt(self, open_file: Callable[[], _File]) -> None:
         try:
@@ -269,10 +285,11 @@ class FileJournal:
     def _fail(self, doing: str, error: OSError) -> None:
         self._failing = f"{doing}: {error.strerror or error}"
         self._marked = False
-        if self._file is not None:
-            with contextlib.suppress(OSError):
-                self._file.cut()
         self._mark()
+
+    def _cut(self, file: _File) -> None:
+        with contextlib.suppress(OSError):  # else before the next checkpoint, and until then nothing is written
+            file.cut()
 
     def _lose(self) -> None:
         self.lost += 1

@@ -30,7 +30,9 @@ NAMES: Final = (
     Name("bhavcast_feed_state", "gauge", ("source", "state"), "1 for the state a source is in."),
     Name("bhavcast_stream_clients", "gauge", ("kind",), "Open streams."),
     Name("bhavcast_stream_frames_total", "counter", (), "Frames with quotes sent to stream clients."),
-    Name("bhavcast_outbox_skipped_total", "counter", (), "Flushes that passed a client over because its wire was full."),
+    Name(
+        "bhavcast_outbox_skipped_total", "counter", (), "Flushes that passed a client over because its wire was full."
+    ),
     Name("bhavcast_bus_lag_seconds", "gauge", (), "Market time since the last message of the bus."),
     Name("bhavcast_journal_bytes", "gauge", (), "Bytes in the journal of this epoch."),
     Name("bhavcast_journal_failing", "gauge", (), "1 while records are being lost."),
@@ -85,7 +87,7 @@ class Exposition:
         self._http = http
         self._gauges = gauges
         self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(self)  # type: ignore[arg-type]  # a collector by shape
+        self._registry.register(self)
 
     def collect(self) -> Iterable[Metric]:
         """Yield all metric families; prometheus_client calls this."""
@@ -109,7 +111,9 @@ class Exposition:
 
 def _family(name: Name, samples: list[Sample]) -> Metric:
     kind = CounterMetricFamily if name.kind == "counter" else GaugeMetricFamily
-    family = kind(name.name.removesuffix("_total") if name.kind == "counter" else name.name, name.meaning, labels=name.labels)
+    family = kind(
+        name.name.removesuffix("_total") if name.kind == "counter" else name.name, name.meaning, labels=name.labels
+    )
     for labels, value in samples:
         family.add_metric(list(labels), value)
     return family
