@@ -143,8 +143,7 @@ def plain(size: int) -> None:
 
 
 def _merge(row: dict[int, object], tick: Tick) -> None:
-    for number, value in tick.values.items():
-        row[number] = value
+    row.update(tick.values)
 
 
 def main(arguments: list[str]) -> None:

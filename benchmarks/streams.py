@@ -64,7 +64,7 @@ class Seen(NamedTuple):
     def reading(self) -> Reading:
         """Return it as figures."""
         seen, frames = self.result, max(self.result.frames, 1)
-        reading = {
+        return {
             f"{PER_FRAME}|µs": self.cpu.used / frames / 1000,
             SHARE: self.cpu.used / seen.seconds / 1e7,
             WAITED: self.cpu.waited / seen.seconds / 1e7,
@@ -75,7 +75,6 @@ class Seen(NamedTuple):
             "load generator's share of its core|%": 100 * seen.cpu_seconds / seen.seconds,
             "clients lost|": seen.gone,
         }
-        return reading
 
     def delivered(self, load: Load) -> Reading:
         """Return how much arrived of what was due: every row at once, or a frame for every client at every flush.
