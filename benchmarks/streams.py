@@ -64,7 +64,7 @@ class Seen(NamedTuple):
     def reading(self) -> Reading:
         """Return it as figures."""
         seen, frames = self.result, max(self.result.frames, 1)
-        reading = {
+        return {
             f"{PER_FRAME}|µs": self.cpu.used / frames / 1000,
             SHARE: self.cpu.used / seen.seconds / 1e7,
             WAITED: self.cpu.waited / seen.seconds / 1e7,
@@ -73,9 +73,7 @@ class Seen(NamedTuple):
             "p50 publish → received|ms": seen.p50_ms,
             "p99 publish → received|ms": seen.p99_ms,
             "load generator's share of its core|%": 100 * seen.cpu_seconds / seen.seconds,
-            "clients lost|": seen.gone,
         }
-        return reading
 
     def delivered(self, load: Load) -> Reading:
         """Return how much arrived of what was due: every row at once, or a frame for every client at every flush.
@@ -111,7 +109,12 @@ def observe(server: Server, symbols: Path, load: Load, seconds: float, **texts: 
         before = meter.read()
         clients.start()
         result = clients.finish()
-        return Seen(result, meter.read().since(before))
+        seen = Seen(result, meter.read().since(before))
+    if result.gone or not result.frames:
+        raise RuntimeError(
+            f"{result.gone} of {load.clients} clients were closed ({result.closes}), {result.frames} frames"
+        )
+    return seen
 
 
 class Streams:
