@@ -73,7 +73,6 @@ class Seen(NamedTuple):
             "p50 publish → received|ms": seen.p50_ms,
             "p99 publish → received|ms": seen.p99_ms,
             "load generator's share of its core|%": 100 * seen.cpu_seconds / seen.seconds,
-            "clients lost|": seen.gone,
         }
 
     def delivered(self, load: Load) -> Reading:
@@ -110,7 +109,12 @@ def observe(server: Server, symbols: Path, load: Load, seconds: float, **texts: 
         before = meter.read()
         clients.start()
         result = clients.finish()
-        return Seen(result, meter.read().since(before))
+        seen = Seen(result, meter.read().since(before))
+    if result.gone or not result.frames:
+        raise RuntimeError(
+            f"{result.gone} of {load.clients} clients were closed ({result.closes}), {result.frames} frames"
+        )
+    return seen
 
 
 class Streams:

@@ -102,10 +102,15 @@ async def _main(parts: Parts, gateway_socket: socket.socket, frontend_socket: so
         "frontend": frontend.serve(sockets=[frontend_socket]),
         "welcome": _welcome(parts, server, url, frontend_url),
     }
+    settle()
+    return await _until(stop, tasks, server, frontend)
+
+
+def settle() -> None:
+    """Tell the garbage collector that what is here now stays, and to look for cycles less often."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLD)
-    return await _until(stop, tasks, server, frontend)
 
 
 async def _ingest(parts: Parts) -> None:

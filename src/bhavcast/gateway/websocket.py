@@ -179,9 +179,7 @@ class WebSocket(asyncio.Protocol):
         transport = self.transport
         if transport is None or self._ws.state is not State.OPEN:
             return
-        length = 0
-        for part in parts:
-            length += len(part)
+        length = sum(map(len, parts))
         transport.write(b"".join((frame_header(length, binary=self.binary), *parts)))
 
     def buffered(self) -> int:

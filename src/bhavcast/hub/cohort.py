@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from bhavcast.hub import frame
-from bhavcast.hub.outbox import Outbox
+from bhavcast.hub.outbox import HIGH_WATER, Outbox
 from bhavcast.hub.port import Board, Encoder, Row
 
 # A flush of thousands of clients lets others use the loop after each slice: measured, HTTP p99 beside 3,000 streaming
@@ -122,7 +122,9 @@ class Cohort:
         self._since, self.flushed = since, rev
         wanted = self._encode(slots, since)
         whole = b"".join(self._fragments[slot] for slot in wanted) if self.everyone else b""
-        head = {"t": "u", "pos": self.position(rev)}
+        pos = self.position(rev)
+        head, tail = frame.ends({"t": "u", "pos": pos}, binary=self.binary)
+        skip = 0 if self.binary else 1  # the comma before the first row
         targets = self._targets(wanted)
         self._unreached = unreached = set(targets)
         for count, outbox in enumerate(targets, start=1):
@@ -130,10 +132,13 @@ class Cohort:
                 unreached.discard(outbox)
                 if outbox.behind is not None:
                     self._own(outbox, now)
-                else:
-                    body = whole if outbox.everything else outbox.join(self._fragments)
-                    if body:
-                        self._send_or_pass(outbox, head, body, since, now)
+                elif body := whole if outbox.everything else outbox.join(self._fragments):
+                    if outbox.sink.buffered() > HIGH_WATER:
+                        self._pass_over(outbox, since)
+                    else:
+                        outbox.sink.send(head, body[skip:], tail, pos=pos)
+                        outbox.sent_at = now
+                        self.frames += 1
             if count % SLICE == 0:
                 yield
                 if self.board.epoch != epoch:
@@ -161,16 +166,12 @@ class Cohort:
             found |= interest[slot]
         return list(found)
 
-    def _send_or_pass(self, outbox: Outbox, head: dict[str, str], body: bytes, since: int, now: float) -> None:
-        if outbox.full:
-            outbox.behind = since
-            outbox.passed_over += 1
-            self.laggards.add(outbox)
-            self.skips += 1
-            return
-        outbox.sink.send(*frame.rows(head, body, binary=self.binary), pos=head["pos"])
-        outbox.sent_at = now
-        self.frames += 1
+    def _pass_over(self, outbox: Outbox, since: int) -> None:
+        """Leave out a client whose wire is full: it stays where it stood, and its next frame covers more."""
+        outbox.behind = since
+        outbox.passed_over += 1
+        self.laggards.add(outbox)
+        self.skips += 1
 
     def _own(self, outbox: Outbox, now: float) -> None:
         """Bring one client up to date by a frame of its own, made from the field revisions."""
