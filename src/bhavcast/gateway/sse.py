@@ -7,6 +7,7 @@ Only the event that completes a position has an id, so the browser's `Last-Event
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -17,6 +18,7 @@ from bhavcast.gateway.edge import App, Receive, Scope, Send, refuse
 from bhavcast.gateway.gateway import Gateway
 from bhavcast.gateway.quotes import parameters
 from bhavcast.gateway.session import Session
+from bhavcast.hub.outbox import HIGH_WATER
 
 MAX_WAITING: Final = 256 * 1024
 
@@ -29,14 +31,24 @@ class EventSink:
         self._size = 0
         self.news = asyncio.Event()
         self.closed: str | None = None
+        self.full = False
+        self.plain = False
+        self.write: Callable[[bytes], None] = self._add
+
+    def frame(self, *parts: bytes, pos: str | None = None) -> bytes:
+        """Put one event together."""
+        head = b"" if pos is None else f"id: {pos}\n".encode()
+        return b"".join((head, b"data: ", *parts, b"\n\n"))
+
+    def _add(self, framed: bytes) -> None:
+        self._waiting.append(framed)
+        self._size += len(framed)
+        self.full = self._size > HIGH_WATER
+        self.news.set()
 
     def send(self, *parts: bytes, pos: str | None = None) -> None:
-        """Add one event."""
-        head = b"" if pos is None else f"id: {pos}\n".encode()
-        event = b"".join((head, b"data: ", *parts, b"\n\n"))
-        self._waiting.append(event)
-        self._size += len(event)
-        self.news.set()
+        """Put one event together and add it."""
+        self.write(self.frame(*parts, pos=pos))
 
     def buffered(self) -> int:
         """Return the bytes that wait."""
@@ -58,6 +70,7 @@ class EventSink:
     def taken(self) -> None:
         """Note that the connection has taken what was handed out."""
         self._size = sum(map(len, self._waiting))
+        self.full = self._size > HIGH_WATER
 
 
 def stream(gateway: Gateway) -> App:

@@ -19,6 +19,7 @@ from websockets.typing import Subprotocol
 
 from bhavcast.gateway import protocol
 from bhavcast.gateway.session import Session
+from bhavcast.hub.outbox import HIGH_WATER
 
 log = structlog.get_logger()
 
@@ -39,6 +40,10 @@ def frame_header(length: int, *, binary: bool) -> bytes:
     if length < 65536:
         return first + b"\x7e" + length.to_bytes(2, "big")
     return first + b"\x7f" + length.to_bytes(8, "big")
+
+
+def _nowhere(_: bytes) -> None:
+    """Drop a frame for a connection that is not open."""
 
 
 def _select_subprotocol(_: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol | None:
@@ -79,7 +84,11 @@ class WebSocket(asyncio.Protocol):
         self._text = True
         self._timer: asyncio.TimerHandle | None = None
         self.transport: asyncio.Transport | None = None
+        self.plain = True
         self.binary = False
+        self.full = False
+        # The transport's own, from the handshake until the first sign of an end.
+        self.write: Callable[[bytes], None] = _nowhere
 
     # -- asyncio speaks ---------------------------------------------------------------------------------------------
 
@@ -87,6 +96,7 @@ class WebSocket(asyncio.Protocol):
         """Take over a connection whose request follows as data."""
         self.transport = transport
         self._connections.add(self)
+        transport.set_write_buffer_limits(high=HIGH_WATER)
         sock = transport.get_extra_info("socket")
         if sock is not None and sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, NOTSENT_LOWAT)
@@ -100,7 +110,16 @@ class WebSocket(asyncio.Protocol):
         if self._session is not None:
             self._session.close()
             self._session = None
+        self.write = _nowhere
         self.transport = None
+
+    def pause_writing(self) -> None:
+        """Note that the client does not take what it is sent; the transport calls this above HIGH_WATER."""
+        self.full = True
+
+    def resume_writing(self) -> None:
+        """Note that it takes it again."""
+        self.full = False
 
     def eof_received(self) -> bool:
         """Take it that the client will send no more: answer what it sent, then close."""
@@ -158,6 +177,7 @@ class WebSocket(asyncio.Protocol):
     def _flush(self) -> None:
         if self.transport is None or self.transport.is_closing():
             return
+        self.write = self.transport.write if self._ws.state is State.OPEN else _nowhere
         for data in self._ws.data_to_send():
             if data:
                 self.transport.write(data)
@@ -174,13 +194,13 @@ class WebSocket(asyncio.Protocol):
 
     # -- the hub speaks ---------------------------------------------------------------------------------------------
 
+    def frame(self, *parts: bytes, pos: str | None = None) -> bytes:
+        """Put one frame together. The position is in the message itself."""
+        return b"".join((frame_header(sum(map(len, parts)), binary=self.binary), *parts))
+
     def send(self, *parts: bytes, pos: str | None = None) -> None:
-        """Write one frame. The position is in the message itself."""
-        transport = self.transport
-        if transport is None or self._ws.state is not State.OPEN:
-            return
-        length = sum(map(len, parts))
-        transport.write(b"".join((frame_header(length, binary=self.binary), *parts)))
+        """Write one frame."""
+        self.write(self.frame(*parts))
 
     def buffered(self) -> int:
         """Return the bytes that wait in this process."""
