@@ -72,6 +72,7 @@ class StreamBus(MemoryBus):
     def __init__(self, rules: Rules) -> None:
         super().__init__(rules)
         self.replica, self.dump = Store(), Store()
+        self.highest = 0  # the oracle's: the newest token ever given, which a lost tail may hide
 
     def publish(self, m: Message, now: int) -> bool:
         store = self.live
@@ -91,6 +92,7 @@ class StreamBus(MemoryBus):
         if now < store.lease_until and holder != writer:
             return None
         store.token, store.lease_until = (max(counter, known) + 1, writer), now + LEASE_MS
+        self.highest = max(self.highest, store.token[0])
         self.replicate()  # WAIT 1
         return store.token
 

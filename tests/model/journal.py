@@ -7,6 +7,7 @@ from typing import NamedTuple
 from .board import Board, Pos, Row, Rows, merge
 from .rules import Rules
 
+NOWHERE = Pos("", 0)
 Token = tuple[int, str]  # counter, writer id: the counter alone may be handed out twice after a lost tail
 
 
@@ -35,7 +36,7 @@ class Journal:
 
     rules: Rules
     opened: Open | None = None
-    checkpoint_pos: Pos = Pos("", 0)
+    checkpoint_pos: Pos = NOWHERE
     checkpoint_rows: Rows = field(default_factory=dict)
     tail: list[Message] = field(default_factory=list)
     synced: int = 0

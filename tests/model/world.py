@@ -235,17 +235,19 @@ class World:
         if not isinstance(self.bus, StreamBus):
             return None
         act(self.bus)
-        self._allow_loss(self.bus.run_id)
+        self._allow_loss(self.bus)
         return f"Redis at {self.bus.live.pos}"
 
-    def _allow_loss(self, run_id: int) -> None:
+    def _allow_loss(self, bus: StreamBus) -> None:
         """Excuse the one way left to lose history: Redis goes back twice between two renewals of a lease.
 
         Each time alone is harmless. Together they may hide from its former holder that the lease went to another, who
         published: the former one continues below what readers saw, and that loss is declared to them.
         """
-        if any(w.leads(self.now) and run_id >= w.proved_run_id + 2 for w in self.writers):
-            self.oracle.loss_allowed = True
+        for writer in self.writers:
+            token = writer.token if writer.leads(self.now) and writer.token == bus.live.token else None
+            if token and token[0] < bus.highest and bus.run_id >= writer.proved_run_id + 2:
+                self.oracle.loss_allowed = True
 
     # -- gateways
 
