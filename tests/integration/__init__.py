@@ -1,0 +1,1 @@
+"""Parts put together, with real servers and real sockets."""
