@@ -109,7 +109,9 @@ async def _fields(_: str) -> str:
         f"| {'yes' if each.day else ''} | {each.meaning} |"
         for each in field.FIELDS
     ]
-    return "\n".join(["| field | number | written as | in | of the day | meaning |", "|---|---|---|---|---|---|", *rows])
+    return "\n".join(
+        ["| field | number | written as | in | of the day | meaning |", "|---|---|---|---|---|---|", *rows]
+    )
 
 
 async def _presets(_: str) -> str:
@@ -129,7 +131,9 @@ async def _rules(_: str) -> str:
     for rule in RULES:
         correction = rule.correction.value
         if rule.correction.name != "NEVER":
-            correction = f"{CORRECTION_TIMES} times over at least {CORRECTION_MS / 1000:g} s, or another source: {correction}"
+            correction = (
+                f"{CORRECTION_TIMES} times over at least {CORRECTION_MS / 1000:g} s, or another source: {correction}"
+            )
         said.append(
             f"## `{rule.name}`\n\n- applies to: {kinds[rule.kinds]}\n- judged: {rule.when}\n- believed after all: {correction}\n"
         )
@@ -156,7 +160,9 @@ async def _constants(rest: str) -> str:
     for name in names:
         comment = re.search(rf"^{name}\b[^#\n]*(?:#\s*(.*))?$", source, re.MULTILINE)
         above = re.search(rf"((?:^# .*\n)+){name}\b", source, re.MULTILINE)
-        said = (comment and comment[1]) or (above and " ".join(re.sub(r"^# ", "", above[1], flags=re.MULTILINE).split()))
+        said = (comment and comment[1]) or (
+            above and " ".join(re.sub(r"^# ", "", above[1], flags=re.MULTILINE).split())
+        )
         rows.append(f"| `{name}` | {getattr(module, name):,} | {said or ''} |")
     return "\n".join(["| constant | value | what it is |", "|---|---|---|", *rows])
 
