@@ -163,7 +163,7 @@ async def _constants(rest: str) -> str:
         said = (comment and comment[1]) or (
             above and " ".join(re.sub(r"^# ", "", above[1], flags=re.MULTILINE).split())
         )
-        rows.append(f"| `{name}` | {getattr(module, name):,} | {said or ''} |")
+        rows.append(f"| `{name}` | {getattr(module, name):,} | {said or 'as above'} |")
     return "\n".join(["| constant | value | what it is |", "|---|---|---|", *rows])
 
 
