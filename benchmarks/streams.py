@@ -19,7 +19,7 @@ from bhavcast.load.cpu import CpuMeter, CpuTime
 from bhavcast.load.generator import StreamResult
 
 SETTLE = 1.0  # seconds between the last subscription and the measurement
-BATCH = 20  # ticks in one message of the bus
+BATCH = 10  # ticks in one message of the bus; 5 ms of them in stream-raw
 C = "C send loop"
 GUIDE = "Flask-SocketIO"
 SOCKET_IO = {

@@ -10,6 +10,8 @@ from bhavcast.domain.session import class_of
 from bhavcast.reference.builtin import SENSEX, universe
 from tests.sim_tape import CALENDAR, MINUTE, NEW_RULES, Tape, at, market
 
+pytestmark = pytest.mark.slow
+
 SCRIPS = 60
 RATE = 9.0
 

@@ -15,6 +15,8 @@ from bhavcast.feeds.sim.market import Market
 from bhavcast.reference.builtin import universe
 from tests.sim_tape import CALENDAR, MINUTE, NEW_RULES, OLD_RULES, Tape, at, market
 
+pytestmark = pytest.mark.slow
+
 UNIVERSE = universe(60, 1)
 
 
