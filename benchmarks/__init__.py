@@ -1,1 +1,1 @@
-"""Benchmarks: scenarios that print JSON, each with its ratio to a baseline measured in the same run."""
+"""What Bhavcast costs, as ratios to baselines measured in the same run; see docs/explanation/performance.md."""

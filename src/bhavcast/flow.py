@@ -13,20 +13,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
+import msgspec
 import structlog
 
 from bhavcast.board.board import Board, Row
 from bhavcast.board.staleness import Staleness
 from bhavcast.bus.port import Bus
 from bhavcast.domain import field as fields
-from bhavcast.domain.calendar import Calendar, at_ist
+from bhavcast.domain.calendar import Calendar, at_ist, ist
 from bhavcast.domain.change import Change, Message
 from bhavcast.domain.errors import BusHole
 from bhavcast.domain.field import Values
 from bhavcast.domain.instrument import Instrument
 from bhavcast.domain.price import band_limits
 from bhavcast.domain.session import Phase, ScripClass
-from bhavcast.domain.tick import Source, Tick
+from bhavcast.domain.tick import FeedState, Source, Tick
 from bhavcast.domain.universe import Universe
 from bhavcast.feeds.port import Feed
 from bhavcast.guard.guard import Guard
@@ -68,6 +69,7 @@ class Ingest:
     due: dict[str, float] = field(default_factory=dict)
     said: dict[str, Any] = field(default_factory=dict)
     ticks: int = 0
+    last_said: int = 0
 
     def is_due(self, what: str, every: float) -> bool:
         """Tell whether an appointment has come, and make the next one; by monotonic time, whatever the clocks do."""
@@ -86,8 +88,9 @@ class Ingest:
         received: int = 0,
     ) -> None:
         """Put one message on record, then on the bus. In that order: what anyone heard can be recovered."""
+        self.last_said = self.market.now_ms()
         message = self.board.seal(
-            self.market.now_ms(), received=received, changes=changes, facts=facts, instruments=instruments
+            self.last_said, received=received, changes=changes, facts=facts, instruments=instruments
         )
         self.journal.append(message)
         await self.bus.publish(message)
@@ -127,6 +130,7 @@ async def begin(line: Ingest, *, planned: bool, reason: str) -> None:
         board.add(universe.instruments.values())
         board.roll(lambda row: opening(row, universe))
         board.facts["day"] = day
+        board.facts["indices"] = msgspec.to_builtins(universe.indices)
         line.guard.roll()
         line.staleness.forget()
     line.said.clear()
@@ -167,8 +171,8 @@ async def keep_appointments(line: Ingest) -> None:
     """Do what the time asks for rather than a tick."""
     now = line.market.now_ms()
     if line.is_due("sweep", SWEEP_S):
-        states = {line.feed.source.name: line.feed.state, CANARY_SOURCE.name: "live"}
-        if changes := line.staleness.sweep(now, states):  # type: ignore[arg-type]  # "live" is a feed state
+        states: dict[str, FeedState] = {line.feed.source.name: line.feed.state, CANARY_SOURCE.name: "live"}
+        if changes := line.staleness.sweep(now, states):
             await line.say(changes=changes)
     if line.is_due("second", SECOND_S):
         beat = Tick(CANARY.symbol, now, {fields.LAST_TRADE_TIME: now})
@@ -199,8 +203,8 @@ def news(line: Ingest, now: int) -> dict[str, Any]:
             "date": today.isoformat(),
             "phases": phases,
             "next": {"at": upcoming.at, "status": upcoming.status, "phases": upcoming.phases},
-            "holiday": line.calendar.holiday(calendar_day(now)),
-            "calendar": "known" if line.calendar.known(calendar_day(now)) else "assumed",
+            "holiday": line.calendar.holiday(ist(now).date()),
+            "calendar": "known" if line.calendar.known(ist(now).date()) else "assumed",
         },
         "clock": line.market.state(),
         "feeds": {line.feed.source.name: describe(line.feed)},
@@ -210,11 +214,6 @@ def news(line: Ingest, now: int) -> dict[str, Any]:
     fresh = {name: fact for name, fact in facts.items() if line.said.get(name) != fact}
     line.said.update(fresh)
     return fresh
-
-
-def calendar_day(ms: int) -> datetime.date:
-    """Return the date on the exchange's wall."""
-    return datetime.datetime.fromtimestamp(ms / 1000, datetime.timezone(datetime.timedelta(hours=5, minutes=30))).date()
 
 
 def describe(feed: Feed) -> dict[str, Any]:

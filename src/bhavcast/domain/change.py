@@ -23,7 +23,7 @@ class Change(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
 
 class Message(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """One entry of the bus and the journal: what happened between revisions `from_rev` (exclusive start + 1) and `to_rev`.
+    """One entry of the bus and the journal: what happened from revision `from_rev` to `to_rev`, both included.
 
     `from_rev = previous to_rev + 1` always; a reader that finds otherwise takes a snapshot. `published` is market time,
     milliseconds. Exactly the kinds that are not empty are carried: `changes` (of quotes and indices), `facts` (feed
@@ -54,7 +54,7 @@ class RowImage(msgspec.Struct, frozen=True, gc=False, array_like=True):
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """Everything at one position: the first message of an epoch, a checkpoint of the journal, a reader's beginning.
 
-    `planned` says that the step from the epoch before lost nothing (a day roll, an import). `market` is the market time.
+    `planned` says that the step from the epoch before lost nothing (a day roll, an import). `market` is market time.
     """
 
     version: int = VERSION
@@ -110,17 +110,28 @@ def decode_snapshot(payload: bytes | memoryview) -> Snapshot:
     return snapshot
 
 
+_NUMBERS: Final = frozenset(range(field.COUNT))
+
+
 class _Row:
-    """A row while messages are folded into it."""
+    """A row while messages are folded into it: what they said of it, by field number, over its image."""
 
     __slots__ = ("rev", "revs", "values")
 
-    def __init__(self, rev: int, values: Iterable[Value], revs: Iterable[int]) -> None:
-        self.rev, self.values, self.revs = rev, list(values), list(revs)
-        missing = field.COUNT - len(self.values)
-        if missing > 0:
-            self.values += [None] * missing
-            self.revs += [0] * missing
+    def __init__(self) -> None:
+        self.rev = 0
+        self.values: Values = {}
+        self.revs: dict[int, int] = {}
+
+    def over(self, symbol: str, image: RowImage | None) -> RowImage:
+        """Return the image with this on top, of full length."""
+        old_values, old_revs = ([], []) if image is None else (image.values, image.revs)
+        missing = field.COUNT - len(old_values)
+        values, revs = [*old_values, *[None] * missing], [*old_revs, *[0] * missing]
+        for number, value in self.values.items():
+            values[number] = value
+            revs[number] = self.revs[number]
+        return RowImage(symbol, self.rev, values, revs)
 
 
 class Folding:
@@ -149,14 +160,15 @@ class Folding:
         if message.from_rev != self.rev + 1 or message.to_rev < message.from_rev:
             raise BusHole(f"expected revisions from {self.rev + 1}, got {message.from_rev} to {message.to_rev}")
         for change in message.changes:
-            if change.values and not 0 <= min(change.values) <= max(change.values) < field.COUNT:
+            if not change.values.keys() <= _NUMBERS:
                 raise BadRecord(f"a field number of {change.symbol!r} is not in 0 to {field.COUNT - 1}")
         for change in message.changes:
-            row = self._rows.get(change.symbol) or self._thaw(change.symbol)
+            row = self._rows.get(change.symbol)
+            if row is None:
+                row = self._rows[change.symbol] = _Row()
             row.rev = change.rev
-            for number, value in change.values.items():
-                row.values[number] = value
-                row.revs[number] = change.rev
+            row.values.update(change.values)
+            row.revs.update(dict.fromkeys(change.values, change.rev))
         self._facts.update(message.facts)
         self._instruments.update((instrument.symbol, instrument) for instrument in message.instruments)
         self._market = max(self._market, message.published)
@@ -165,9 +177,7 @@ class Folding:
 
     def snapshot(self) -> Snapshot:
         """Return the picture at the last message."""
-        changed = {
-            symbol: RowImage(symbol, row.rev, list(row.values), list(row.revs)) for symbol, row in self._rows.items()
-        }
+        changed = {symbol: row.over(symbol, self._images.get(symbol)) for symbol, row in self._rows.items()}
         return Snapshot(
             epoch=self.epoch,
             rev=self.rev,
@@ -178,12 +188,6 @@ class Folding:
             facts=dict(self._facts),
             instruments=list(self._instruments.values()),
         )
-
-    def _thaw(self, symbol: str) -> _Row:
-        image = self._images.get(symbol)
-        row = _Row(0, (), ()) if image is None else _Row(image.rev, image.values, image.revs)
-        self._rows[symbol] = row
-        return row
 
 
 def fold(snapshot: Snapshot, messages: Iterable[Message]) -> Snapshot:

@@ -76,6 +76,24 @@ class TooLarge(BhavcastError):
     code, status = "too_large", 413
 
 
+class Malformed(BhavcastError):
+    """What came is not HTTP."""
+
+    code, status = "malformed_request", 400
+
+
+class UrlTooLong(BhavcastError):
+    """The URL exceeds the published limit."""
+
+    code, status = "url_too_long", 414
+
+
+class HeadersTooLarge(BhavcastError):
+    """The headers exceed the published limit."""
+
+    code, status = "headers_too_large", 431
+
+
 class ForeignHost(BhavcastError):
     """The Host header names a machine this service does not answer for."""
 
@@ -93,6 +111,13 @@ class Unavailable(BhavcastError):
 
     code, status, temporary = "unavailable", 503, True
     retry_after = 1
+
+
+class TooManyConnections(Unavailable):
+    """The gateway already serves as many streaming clients as it takes."""
+
+    code = "too_many_connections"
+    retry_after = 10
 
 
 class NoDataYet(Unavailable):

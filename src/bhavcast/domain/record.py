@@ -2,9 +2,9 @@
 
 A file is a header and then records, numbers big-endian:
 
-    42 48 41 56 43 41 53 54  4a  00 01  0a                  header: BHAVCAST, J (a journal), version 1, newline
-    03  00 00 00 04  1c 5b 9f 6a  d1 54 30 a2               head of a record: type 3, 4 bytes, their CRC-32, the head's own
-    93 01 02 03                                             payload: MessagePack
+    42 48 41 56 43 41 53 54  4a  00 01  0a      header: BHAVCAST, J (a journal), version 1, newline
+    03  00 00 00 04  24 4c c8 59  6d 40 76 70    head: type 3, 4 bytes, their CRC-32, the CRC-32 of the head so far
+    93 01 02 03                                 payload: MessagePack
 
 The head has a sum of its own because its length must be believed before the payload is there: with it, a file that
 ends inside a record was *torn* (a process killed in mid-write leaves a prefix of what it wrote), and anything else that

@@ -50,7 +50,8 @@ class Universe(msgspec.Struct, frozen=True):
     """Scrips, indices and the last official day.
 
     `instruments` holds scrips and indices by symbol. `closes` is the last official close by symbol: the next day's
-    previous close. `date` is the day `days` and `closes` are of, None for the built-in universe (its closes are made).
+    previous close. `date` is the day `days` and `closes` are of, None where no
+    day was imported: then the closes are made, of the built-in universe or for a master alone.
     """
 
     instruments: dict[str, Instrument]

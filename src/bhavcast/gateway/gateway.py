@@ -1,38 +1,61 @@
 """One gateway: its replica of the board, its clients, and what it knows of symbols."""
 
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
+
+import msgspec
 
 from bhavcast.board.board import Board, Row
 from bhavcast.board.encode import Encoder
 from bhavcast.domain.change import Message
 from bhavcast.domain.directory import Directory
+from bhavcast.domain.field import STATE
 from bhavcast.domain.index import IndexBasis
 from bhavcast.domain.shape import Shape
 from bhavcast.hub.hub import Hub
 from bhavcast.telemetry.clock import Clock, MarketClock
 
 CANARY_SYMBOL: Final = "000000"
+_NOT_FRESH: Final = ("stale", "no_data", None)
+
+
+def fresh(rows: Iterable[Row]) -> int:
+    """Count the rows whose value is neither stale nor missing."""
+    return sum(row.values[STATE] not in _NOT_FRESH for row in rows)
 
 
 class Limits(Protocol):
     """What one client may ask for."""
 
-    symbols: int
-    symbols_per_message: int
-    message_bytes: int
-    connections: int
+    @property
+    def symbols(self) -> int:
+        """Symbols on one connection."""
+
+    @property
+    def symbols_per_message(self) -> int:
+        """Symbols in one message."""
+
+    @property
+    def message_bytes(self) -> int:
+        """Bytes of one message."""
+
+    @property
+    def connections(self) -> int:
+        """Streaming clients at once."""
 
 
 class Member(Protocol):
     """A client's session, as the gateway tells it things."""
 
     def restart(self) -> None:
-        """The epoch is another: subscribe everything anew."""
+        """Subscribe everything anew: the epoch is another."""
 
     def admit(self, rows: list[Row]) -> None:
-        """Rows were added: whoever follows a group or everything gets them too."""
+        """Take in rows that were added, where a group or everything is followed."""
+
+    def beat(self, now: float) -> None:
+        """Send a heartbeat if it has been silent for long enough."""
 
     def drain(self, retry_ms: int) -> None:
         """Say goodbye, and when to come again."""
@@ -46,14 +69,19 @@ class Gateway:
     clock: Clock
     market: MarketClock
     limits: Limits
-    indices: Callable[[], list[IndexBasis]]
     heartbeat_ms: int = 5000
     link: str = "ok"
     draining: bool = False
+    reads: int = 0
+    fresh_reads: int = 0
+    # Rises whenever what a symbol means, or whether this gateway answers at all, may have changed.
+    generation: int = 0
     directory: Directory = field(default_factory=lambda: Directory(()))
     members: set[Member] = field(default_factory=set)
     quote: Encoder = field(init=False)
     hub: Hub = field(init=False)
+    _header: bytes = b""
+    _header_rev: int = -1
 
     def __post_init__(self) -> None:
         self.hub = Hub(self.replica, Encoder)
@@ -85,8 +113,16 @@ class Gateway:
             for member in list(self.members):
                 member.admit(new)
 
+    def drain(self) -> None:
+        """Answer nobody any more."""
+        self.draining = True
+        self.generation += 1
+
     def _learn(self) -> None:
-        self.directory = Directory(row.instrument for row in self.replica.order)
+        self.generation += 1
+        self._header_rev = -1
+        bases = msgspec.convert(self.replica.facts.get("indices", []), list[IndexBasis])
+        self.directory = Directory((row.instrument for row in self.everyone()), bases)
 
     def _tell(self, facts: dict[str, Any]) -> None:
         now = self.clock.monotonic()
@@ -102,10 +138,23 @@ class Gateway:
         """How far this gateway has come."""
         return f"{self.replica.epoch}:{self.replica.rev}"
 
+    def position_header(self) -> bytes:
+        """Return the position as a header line; made once per revision."""
+        rev = self.replica.rev
+        if rev != self._header_rev:
+            self._header_rev = rev
+            self._header = f"x-bhavcast-position: {self.position}\r\n".encode()
+        return self._header
+
     @property
     def ready(self) -> bool:
         """Whether there is a board to answer from."""
         return bool(self.replica.epoch) and not self.draining
+
+    def count_reads(self, rows: Iterable[Row], asked: int) -> None:
+        """Count quote reads, and those answered with a value that is neither stale nor missing."""
+        self.reads += asked
+        self.fresh_reads += fresh(rows)
 
     def row(self, symbol: str) -> Row:
         """Find the row of a code, id, ISIN or index; raise UnknownSymbol or AmbiguousSymbol."""
@@ -123,10 +172,3 @@ class Gateway:
     def everyone(self) -> list[Row]:
         """Return the rows of all scrips and indices, without the canary."""
         return [row for row in self.replica.order if row.symbol != CANARY_SYMBOL]
-
-    def index_members(self, symbol: str) -> list[str] | None:
-        """Return the symbols of an index's constituents, None if it is not known what they are."""
-        for basis in self.indices():
-            if basis.symbol == symbol:
-                return list(basis.members)
-        return None

@@ -1,6 +1,6 @@
 """Clients that are shown the same at the same pace: a dirty row is encoded once for all of them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from bhavcast.hub import frame
@@ -9,7 +9,8 @@ from bhavcast.hub.port import Board, Encoder, Row
 
 # A flush of thousands of clients lets others use the loop after each slice: measured, HTTP p99 beside 3,000 streaming
 # clients falls from 47-70 ms to 1-1.5 ms.
-SLICE: Final = 32
+SLICE: Final = 128  # clients
+SLICE_BYTES: Final = 128 * 1024
 
 
 class Cohort:
@@ -122,24 +123,58 @@ class Cohort:
         self._since, self.flushed = since, rev
         wanted = self._encode(slots, since)
         whole = b"".join(self._fragments[slot] for slot in wanted) if self.everyone else b""
-        head = {"t": "u", "pos": self.position(rev)}
-        targets = self._targets(wanted)
+        pos = self.position(rev)
+        head, tail = frame.ends({"t": "u", "pos": pos}, binary=self.binary)
+        skip = 0 if self.binary else 1  # the comma before the first row
+        bodies = self._bodies(wanted)
+        targets = list(self.members) if bodies is None else [*bodies, *(self.laggards - bodies.keys())]
         self._unreached = unreached = set(targets)
-        for count, outbox in enumerate(targets, start=1):
-            if outbox in unreached:
-                unreached.discard(outbox)
-                if outbox.behind is not None:
-                    self._own(outbox, now)
-                else:
-                    body = whole if outbox.everything else outbox.join(self._fragments)
-                    if body:
-                        self._send_or_pass(outbox, head, body, since, now)
-            if count % SLICE == 0:
-                yield
-                if self.board.epoch != epoch:
-                    return  # a reset has started everyone anew, and the fragments with them
+        made: dict[bytes, bytes] = {}  # frames by their body: clients of one row get the same one
+        burst: list[tuple[Callable[[bytes], None], bytes]] = []
+        size = 0
+        for outbox in targets:
+            if outbox not in unreached:
+                continue  # it left, or was brought up to date since
+            unreached.discard(outbox)
+            if outbox.behind is not None:
+                self._own(outbox, now)
+            elif body := self._body(outbox, bodies, whole):
+                sink = outbox.sink
+                if sink.full:
+                    self._pass_over(outbox, since)
+                    continue
+                framed = made.get(body) if sink.plain else None
+                if framed is None:
+                    framed = sink.frame(head, body[skip:], tail, pos=pos)
+                    if bodies is not None and sink.plain:
+                        made[body] = framed
+                burst.append((sink.write, framed))
+                size += len(framed)
+                outbox.sent_at = now
+                if size >= SLICE_BYTES or len(burst) >= SLICE:
+                    self._write(burst)
+                    size = 0
+                    yield
+                    if self.board.epoch != epoch:
+                        return  # a reset has started everyone anew, and the fragments with them
+        self._write(burst)
         for slot in wanted:
             self._fragments[slot] = b""
+
+    def _write(self, burst: list[tuple[Callable[[bytes], None], bytes]]) -> None:
+        """Write frames one right after the other: measured, a third cheaper than with the making of each in between.
+
+        The kernel finds the reader's side awake, and its own code in the cache.
+        """
+        self.frames += len(burst)
+        for write, framed in burst:
+            write(framed)
+        burst.clear()
+
+    def _body(self, outbox: Outbox, bodies: dict[Outbox, bytes] | None, whole: bytes) -> bytes:
+        if outbox.everything:
+            return whole
+        return outbox.join(self._fragments) if bodies is None else bodies.get(outbox, b"")
 
     def _encode(self, slots: set[int], since: int) -> list[int]:
         interest, order, fragments, everyone = self._interest, self.board.order, self._fragments, self.everyone
@@ -151,26 +186,25 @@ class Cohort:
                 fragments[slot] = comma + encoded
         return wanted
 
-    def _targets(self, wanted: Sequence[int]) -> list[Outbox]:
-        """Choose whom to visit: the subscribers of few dirty rows, or everyone where that is cheaper."""
-        interest = self._interest
+    def _bodies(self, wanted: Sequence[int]) -> dict[Outbox, bytes] | None:
+        """Collect what each subscriber of few dirty rows gets; None where it is cheaper to visit every member."""
+        interest, fragments = self._interest, self._fragments
         if sum(len(interest[slot]) for slot in wanted) >= len(self.members):
-            return list(self.members)
-        found = self.laggards | self.everyone
+            return None
+        bodies: dict[Outbox, bytes] = dict.fromkeys(self.everyone, b"")
         for slot in wanted:
-            found |= interest[slot]
-        return list(found)
+            fragment = fragments[slot]
+            if fragment:
+                for outbox in interest[slot]:
+                    bodies[outbox] = bodies.get(outbox, b"") + fragment
+        return bodies
 
-    def _send_or_pass(self, outbox: Outbox, head: dict[str, str], body: bytes, since: int, now: float) -> None:
-        if outbox.full:
-            outbox.behind = since
-            outbox.passed_over += 1
-            self.laggards.add(outbox)
-            self.skips += 1
-            return
-        outbox.sink.send(*frame.rows(head, body, binary=self.binary), pos=head["pos"])
-        outbox.sent_at = now
-        self.frames += 1
+    def _pass_over(self, outbox: Outbox, since: int) -> None:
+        """Leave out a client whose wire is full: it stays where it stood, and its next frame covers more."""
+        outbox.behind = since
+        outbox.passed_over += 1
+        self.laggards.add(outbox)
+        self.skips += 1
 
     def _own(self, outbox: Outbox, now: float) -> None:
         """Bring one client up to date by a frame of its own, made from the field revisions."""

@@ -32,6 +32,9 @@ class Hub:
         self.cohorts: dict[tuple[Shape, float], Cohort] = {}
         self.outboxes: set[Outbox] = set()
         self.pumping: set[Outbox] = set()
+        # Whoever drives the hub is told of new cohorts, and that rows changed.
+        self.opened: Callable[[Cohort], None] = lambda _: None
+        self.noticed: Callable[[], None] = lambda: None
 
     # -- clients ----------------------------------------------------------------------------------------------------
 
@@ -79,6 +82,7 @@ class Hub:
         cohort = self.cohorts.get((shape, hz))
         if cohort is None:
             cohort = self.cohorts[shape, hz] = Cohort(self.board, self.encoder(shape), hz)
+            self.opened(cohort)
         return cohort
 
     def _drop_if_empty(self, cohort: Cohort) -> None:
@@ -116,23 +120,17 @@ class Hub:
         new.join(outbox, behind=behind)
         self._drop_if_empty(old)
 
-    def reshape(self, outbox: Outbox, shape: Shape, hz: float, now: float, message_id: int | None) -> None:
-        """Change what a client is shown: its position is dropped, everything it subscribed comes again."""
-        new = self._cohort(shape, hz)
-        old = self.cohort(outbox)
-        pending = [row for snap in outbox.snaps for row in snap.rows]
-        everything = outbox.everything or any(snap.whole_market for snap in outbox.snaps)
-        held = {row.slot: row for row in [*old.rows(outbox), *pending]}
+    def reshape(self, outbox: Outbox, shape: Shape, hz: float) -> None:
+        """Change what a client is shown: its position and its subscriptions are dropped, to be added anew."""
+        old, new = self.cohort(outbox), self._cohort(shape, hz)
         old.leave(outbox)
         outbox.want(set())
         outbox.everything = False
         outbox.snaps.clear()
         outbox.snap_rev = None
+        self.pumping.discard(outbox)
         new.join(outbox, behind=None)
-        if new is not old:
-            self._drop_if_empty(old)
-        if held:
-            self.add(outbox, [held[slot] for slot in sorted(held)], message_id, now, everything=everything)
+        self._drop_if_empty(old)
 
     def resume(self, outbox: Outbox, rows: Sequence[Row], since: int, now: float, *, everything: bool) -> int:
         """Bring a client that holds these rows as of revision `since` up to date by one frame; return what changed."""
@@ -147,6 +145,7 @@ class Hub:
         slots = [row.slot for row in rows]
         for cohort in self.cohorts.values():
             cohort.dirty.update(slots)
+        self.noticed()
 
     def grow(self) -> None:
         """Make room for rows that were added to the board."""

@@ -71,7 +71,7 @@ class Outbox:
     @property
     def full(self) -> bool:
         """Whether the wire still holds so much that another frame would only wait there."""
-        return self.sink.buffered() > HIGH_WATER
+        return self.sink.full
 
     def want(self, slots: set[int]) -> None:
         """Replace what is subscribed."""

@@ -3,11 +3,15 @@
 `2026-11-23-20261123T0345Z-9f1c03ab77de5a20.journal` holds one epoch: records framed as in domain/record.py. Beside it,
 `….pointer` says where the last checkpoint begins and whether every write since then succeeded:
 
-    00 00 00 00 00 0c 41 7e  01  5d 03 c1 9a        offset 803198, sound, CRC-32 of the nine bytes before
+    00 00 00 00 00 0c 41 7e  01  1b 3c 28 0f        offset 803198, sound, CRC-32 of the nine bytes before
 
-The pointer is 13 bytes that are overwritten in place, which needs no room: a writer whose disk is full can still say so.
+The pointer is 13 bytes that are overwritten in place, which needs no room: a writer whose disk is full can still say
+so.
 """
 
+import contextlib
+import fcntl
+import os
 import struct
 import zlib
 from datetime import UTC, datetime, timedelta
@@ -27,6 +31,7 @@ SUFFIX: Final = ".journal"
 POINTER_SUFFIX: Final = ".pointer"
 UNFINISHED_SUFFIX: Final = ".unfinished"
 
+_GET_GENERATION: Final = 0x80087601  # FS_IOC_GETVERSION of linux/fs.h
 _IST: Final = timedelta(hours=5, minutes=30)
 _POINTER: Final = struct.Struct(">QBI")
 _POINTER_SUMMED: Final = struct.Struct(">QB")
@@ -36,8 +41,7 @@ POINTER_SIZE: Final = _POINTER.size
 class Opening(msgspec.Struct, frozen=True, kw_only=True):
     """The `open` record: who writes, and since which start of the machine.
 
-    `file` names this very file on this very disk (device and inode): a copy that was put back is another file, and an
-    epoch does not go on in it. `directory_token` and `run_id` (of Redis, empty without) are compared with what the bus
+    `file` is the `identity` of this very file: a copy that was put back is another one, and no epoch goes on in it. `directory_token` and `run_id` (of Redis, empty without) are compared with what the bus
     knows. `started` is wall time, `market` market time, both in milliseconds. `resumed`: the epoch went on here.
     """
 
@@ -95,6 +99,10 @@ def pointer_path(journal: Path) -> Path:
     return journal.with_suffix(POINTER_SUFFIX)
 
 
-def identity(device: int, inode: int) -> str:
-    """Return how an `open` record names the file it stands in."""
-    return f"{device:x}:{inode:x}"
+def identity(fd: int) -> str:
+    """Return which file this is: device, inode, and the inode's generation, for numbers of removed files are reused."""
+    status = os.fstat(fd)
+    generation = bytearray(8)
+    with contextlib.suppress(OSError):  # tmpfs and others keep none; they do not reuse numbers soon
+        fcntl.ioctl(fd, _GET_GENERATION, generation)
+    return f"{status.st_dev:x}:{status.st_ino:x}:{generation.hex()}"

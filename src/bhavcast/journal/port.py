@@ -7,7 +7,10 @@ from bhavcast.journal.reader import Recovery
 
 
 class Journal(Protocol):
-    """Append what happened, before anyone hears of it. Writing never raises: a journal that fails says so in `failing`."""
+    """Append what happened, before anyone hears of it.
+
+    A disk that fails raises nothing: the journal says so in `failing`, and the feed goes on.
+    """
 
     @property
     def failing(self) -> str | None:

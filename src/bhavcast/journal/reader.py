@@ -24,7 +24,7 @@ class Recovered:
     `snapshot` is the last whole checkpoint with the `messages` after it folded in, and complete at its own position
     whatever follows. `whole`: nothing between that checkpoint and the end of the file is missing or damaged; else
     `reason` says what, and `offset` where. A torn tail is not damage: `end` is where the whole records end, `torn` the
-    number of bytes after it. `sound`: the writer reported no failed write since the checkpoint. `closed`: the
+    number of bytes after it. `original`: it is the file that was written, not a copy of it. `sound`: the writer reported no failed write since the checkpoint. `closed`: the
     last record is a planned end.
     """
 
@@ -35,6 +35,7 @@ class Recovered:
     messages: int
     end: int
     torn: int
+    original: bool
     sound: bool
     whole: bool
     closed: bool
@@ -161,8 +162,7 @@ def _why_not(recovered: Recovered, boot_id: str) -> str:
         return "a write failed since the last checkpoint"
     if not boot_id or recovered.opening.boot_id != boot_id:
         return "the machine was started anew since: what was not yet synced may be gone"
-    status = recovered.path.stat()
-    if recovered.opening.file != layout.identity(status.st_dev, status.st_ino):
+    if not recovered.original:
         return "the file was copied or restored"
     return ""
 
@@ -274,6 +274,7 @@ def _read_from(fd: int, path: Path, opening: Opening, begin: int, *, sound: bool
         messages=reading.messages,
         end=end,
         torn=0 if damage else decoder.pending,
+        original=layout.identity(fd) == opening.file,
         sound=sound,
         whole=not reason,
         closed=reading.closed,

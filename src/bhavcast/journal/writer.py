@@ -28,6 +28,11 @@ class _File:
         self._fd, self._pointer_fd = fd, pointer_fd
         self._checkpoint = 0
 
+    @property
+    def tail(self) -> int:
+        """Bytes from the last checkpoint on."""
+        return self.end - self._checkpoint
+
     def write(self, framed: bytes) -> None:
         """Write one record; a part of it may stand after `end` if that fails."""
         written = os.write(self._fd, framed)
@@ -60,8 +65,7 @@ class _File:
 
     def identity(self) -> str:
         """Return which file on which disk this is."""
-        status = os.fstat(self._fd)
-        return layout.identity(status.st_dev, status.st_ino)
+        return layout.identity(self._fd)
 
     def close(self) -> None:
         """Let go of both descriptors."""
@@ -123,6 +127,11 @@ class FileJournal:
         """Bytes of whole records in the file being written."""
         return 0 if self._file is None else self._file.end
 
+    @property
+    def tail(self) -> int:
+        """Bytes written since the last checkpoint began: what a recovery would have to read."""
+        return 0 if self._file is None else self._file.tail
+
     def begin(self, snapshot: Snapshot) -> None:
         """Open an epoch: an fsynced `open` record and a checkpoint, in a file that appears complete or not at all."""
         self._open_again = self.begin
@@ -150,6 +159,7 @@ class FileJournal:
             file.write(framed)
         except OSError as error:
             self._fail("write", error)
+            self._cut(file)
             self._lose()
 
     def checkpoint(self, snapshot: Snapshot) -> None:
@@ -161,14 +171,17 @@ class FileJournal:
         if file.epoch != snapshot.epoch:
             self.begin(snapshot)
             return
+        missing = self._failing is not None
+        if missing:
+            self._be_whole_again(file, snapshot)
+            return
         try:
-            if self._failing is not None:
-                file.cut()
-            file.checkpoint(snapshot, prove=self._failing is not None)
+            file.checkpoint(snapshot)
         except OSError as error:
             self._fail("checkpoint", error)
-        else:
-            self._failing = None
+            self._cut(file)
+        if self._failing is not None:  # found meanwhile by a `sync` in another thread, and the pointer says otherwise
+            self._mark()
 
     def sync(self) -> None:
         """Make everything written survive a power cut."""
@@ -183,6 +196,18 @@ class FileJournal:
     def close(self) -> None:
         """Say that this was a planned end, sync and close; idempotent."""
         self._replace(None)
+
+    def _be_whole_again(self, file: _File, snapshot: Snapshot) -> None:
+        # Alone with the descriptor: the kernel tells an error of writing back to one fsync only.
+        with self._closing:
+            try:
+                file.cut()
+                file.checkpoint(snapshot, prove=True)
+            except OSError as error:
+                self._fail("checkpoint", error)
+                self._cut(file)
+            else:
+                self._failing = None
 
     def _adopt(self, open_file: Callable[[], _File]) -> None:
         try:
@@ -260,10 +285,11 @@ class FileJournal:
     def _fail(self, doing: str, error: OSError) -> None:
         self._failing = f"{doing}: {error.strerror or error}"
         self._marked = False
-        if self._file is not None:
-            with contextlib.suppress(OSError):
-                self._file.cut()
         self._mark()
+
+    def _cut(self, file: _File) -> None:
+        with contextlib.suppress(OSError):  # else before the next checkpoint, and until then nothing is written
+            file.cut()
 
     def _lose(self) -> None:
         self.lost += 1

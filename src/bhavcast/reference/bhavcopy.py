@@ -23,9 +23,9 @@ import msgspec
 
 from bhavcast.domain.errors import BadFile
 from bhavcast.domain.instrument import Instrument, InstrumentKind
-from bhavcast.domain.price import FINE, PAISE, default_tick, rescale
+from bhavcast.domain.price import FINE, PAISE, default_band, default_tick, rescale
 from bhavcast.domain.universe import Day
-from bhavcast.reference.assume import closing_auction_assumed, default_band, sector_of
+from bhavcast.reference.assume import closing_auction_assumed, sector_of
 from bhavcast.reference.master import MOST_ID, MOST_NAME, code_of, group_of, isin_of
 from bhavcast.reference.table import Row, Table, read_table, rows_of
 

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple, TypeVar
 
 from bhavcast.domain.index import IndexBasis
 from bhavcast.domain.instrument import INDEX_PREFIX, Instrument, InstrumentKind
-from bhavcast.domain.price import default_tick, nearest_tick
+from bhavcast.domain.price import default_band, default_tick, nearest_tick
 from bhavcast.domain.universe import Universe
 
 _T = TypeVar("_T")
@@ -98,24 +98,23 @@ class _Make(NamedTuple):
     group: str
     weight: int
     kind: InstrumentKind
-    band: int | None
     median: int  # paise
     sigma: float
 
 
-# Weights: active scrips by group in the exchange's master of June 2023. Bands as assumed in "BSE" of the documentation.
+# Weights: active scrips by group in the exchange's master of June 2023.
 _MAKES: Final[tuple[_Make, ...]] = (
-    _Make("X", 1073, "EQ", 10, 45_00, 1.15),
-    _Make("B", 990, "EQ", 20, 180_00, 1.10),
-    _Make("A", 658, "EQ", 20, 620_00, 1.00),
-    _Make("XT", 631, "EQ", 5, 32_00, 1.15),
-    _Make("M", 217, "EQ", 10, 95_00, 0.80),
-    _Make("T", 184, "EQ", 5, 60_00, 1.20),
-    _Make("P", 71, "EQ", 5, 25_00, 1.00),
-    _Make("Z", 68, "EQ", 5, 12_00, 1.00),
-    _Make("E", 42, "MF", 20, 110_00, 0.90),
-    _Make("MT", 9, "EQ", 5, 70_00, 0.80),
-    _Make("ZP", 7, "EQ", 5, 10_00, 0.90),
+    _Make("X", 1073, "EQ", 45_00, 1.15),
+    _Make("B", 990, "EQ", 180_00, 1.10),
+    _Make("A", 658, "EQ", 620_00, 1.00),
+    _Make("XT", 631, "EQ", 32_00, 1.15),
+    _Make("M", 217, "EQ", 95_00, 0.80),
+    _Make("T", 184, "EQ", 60_00, 1.20),
+    _Make("P", 71, "EQ", 25_00, 1.00),
+    _Make("Z", 68, "EQ", 12_00, 1.00),
+    _Make("E", 42, "MF", 110_00, 0.90),
+    _Make("MT", 9, "EQ", 70_00, 0.80),
+    _Make("ZP", 7, "EQ", 10_00, 0.90),
 )
 _SME_LOTS: Final = (300, 500, 600, 800, 1000, 1200, 1600, 2000, 2000, 3000, 3000, 4000, 6000)
 _FACE_VALUES: Final = (100, 200, 500, 1000, 1000, 1000)  # paise
@@ -278,7 +277,7 @@ def _invent(number: int, dice: random.Random, used: set[str]) -> tuple[Instrumen
             tick=tick,
             lot=_choose(_SME_LOTS, draws[5]) if make.group in ("M", "MT") else 1,
             face_value=_choose(_FACE_VALUES, draws[6]),
-            band=make.band,
+            band=default_band(make.group, make.kind, False),
             call_auction="none" if make.kind == "MF" else "pre_open",
             sector=sector,
             exclusive=make.group in ("X", "XT", "M", "MT", "P"),
@@ -323,7 +322,7 @@ def _roman(number: int) -> str:
 
 
 def _invented_isin(number: int) -> str:
-    # Real issuers begin with a digit (INE002A): one that begins with a letter can never be a real company's.
+    # Real issuers begin with a digit (INE002A), these with a letter and three digits: no ISIN of the master does.
     letter, serial = divmod(number, 1000)
     body = f"INE{chr(ord('Z') - letter)}{serial:03d}0101"
     return body + str(isin_check_digit(body))

@@ -13,8 +13,8 @@ from typing import Final, Literal
 import msgspec
 
 from bhavcast.domain.instrument import Instrument, InstrumentKind, Status
-from bhavcast.domain.price import FINE, PAISE, rescale
-from bhavcast.reference.assume import closing_auction_assumed, default_band, sector_of
+from bhavcast.domain.price import FINE, PAISE, default_band, rescale
+from bhavcast.reference.assume import closing_auction_assumed, sector_of
 from bhavcast.reference.table import Row, read_table, rows_of
 
 WHAT: Final = "a scrip master (BSE_EQ_SCRIP_DDMMYYYY.csv)"

@@ -1,0 +1,51 @@
+"""Run the gateway of the product alone, reading a played bus.
+
+python -m benchmarks.drive_gateway socket=/tmp/x port=5000 hot_path=True loop=uvloop
+"""
+
+import asyncio
+import importlib
+import socket
+import sys
+
+from benchmarks.bus import PlayedBus
+from benchmarks.market import START_MS
+from bhavcast.app.config import Limits
+from bhavcast.app.up import settle
+from bhavcast.board.board import Board
+from bhavcast.flow import relay
+from bhavcast.gateway.edge import Gate
+from bhavcast.gateway.gateway import Gateway
+from bhavcast.gateway.server import GatewayServer
+from bhavcast.telemetry.clock import MarketClock, SystemClock
+
+
+async def serve(path: str, port: int, *, hot_path: bool) -> None:
+    """Serve until killed; the port is opened once the board is there."""
+    clock = SystemClock()
+    gateway = Gateway(Board(), clock, MarketClock(clock, start_ms=START_MS), Limits())
+    reading = asyncio.create_task(relay(PlayedBus(path), gateway.replica, gateway))
+    while not gateway.ready:
+        await asyncio.sleep(0.01)
+        if reading.done():
+            reading.result()
+    settle()
+    with socket.create_server(("127.0.0.1", port), backlog=4096) as listener:
+        server = GatewayServer(gateway, listener, Gate((), ()), {}, dict, hot_path=hot_path)
+        serving = asyncio.create_task(server.run())
+        await asyncio.wait([reading, serving], return_when=asyncio.FIRST_COMPLETED)
+        for task in (reading, serving):
+            if task.done():
+                task.result()
+
+
+def main(arguments: list[str]) -> None:
+    """Run on the event loop that was asked for."""
+    given = {"hot_path": "True", "loop": "uvloop"} | dict(argument.split("=", 1) for argument in arguments)
+    factory = importlib.import_module("uvloop").new_event_loop if given["loop"] == "uvloop" else None
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(serve(given["socket"], int(given["port"]), hot_path=given["hot_path"] == "True"))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

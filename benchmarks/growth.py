@@ -1,0 +1,46 @@
+"""`growth`: whether the ratio to C stays as it is when clients, scrips or ticks grow. Runs apart: it takes long."""
+
+import tempfile
+from pathlib import Path
+
+from benchmarks.measure import Contender, Outcome, Plan, alternate
+from benchmarks.streams import C, Load, Streams
+from benchmarks.targets import PER_FRAME
+
+BASE = Load(clients=1000, hz=10, ticks=5000)
+POINTS: dict[str, tuple[Load, ...]] = {
+    "clients": tuple(BASE._replace(clients=clients) for clients in (100, 500, 1000, 2000, 5000)),
+    "scrips": tuple(BASE._replace(scrips=scrips) for scrips in (500, 2000, 5000, 20_000)),
+    "ticks": tuple(BASE._replace(ticks=ticks) for ticks in (1000, 5000, 20_000, 50_000)),
+}
+
+
+def growth(plan: Plan) -> Outcome:
+    """Grow one of the three at a time."""
+    outcome, worst = Outcome("growth"), [0.0] * plan.rounds
+    for axis, loads in POINTS.items():
+        first: list[float] = []
+        for point in loads:
+            load = point._replace(clients=plan.scaled(point.clients))
+            ratios = _ratios(load, plan, f"{getattr(load, axis):,} {axis}", outcome)
+            first = first or ratios
+            worst = [max(seen, now / then) for seen, now, then in zip(worst, ratios, first, strict=True)]
+    outcome.add("worst ratio to C ÷ that at the first point", "×", worst)
+    outcome.note(
+        f"otherwise {BASE.clients:,} clients × 50 of {BASE.scrips:,} scrips, {BASE.ticks:,} ticks/s, {BASE.hz:g} Hz"
+    )
+    return outcome
+
+
+def _ratios(load: Load, plan: Plan, point: str, outcome: Outcome) -> list[float]:
+    plan.log(f" {point}")
+    with tempfile.TemporaryDirectory(prefix="bhavcast-") as folder:
+        streams, here = Streams(load, plan, Path(folder)), Outcome("growth")
+        alternate(here, [Contender("bhavcast", streams.ours()), Contender(C, streams.c)], plan)
+    ours, theirs = here.find(f"bhavcast: {PER_FRAME}"), here.find(f"{C}: {PER_FRAME}")
+    if ours is None or theirs is None:
+        raise RuntimeError("growth needs a C compiler")
+    ratios = [mine / its for mine, its in zip(ours.rounds, theirs.rounds, strict=True)]
+    outcome.add(f"{point}: {PER_FRAME}", "µs", ours.rounds)
+    outcome.add(f"{point}: bhavcast ÷ {C}", "×", ratios)
+    return ratios

@@ -1,0 +1,116 @@
+"""From a configuration to the parts that run: the only place that names concrete adapters."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from bhavcast import __version__
+from bhavcast.app import sources
+from bhavcast.app.config import Config
+from bhavcast.board.board import Board
+from bhavcast.board.staleness import Staleness
+from bhavcast.bus.memory import MemoryBus
+from bhavcast.domain import field
+from bhavcast.domain.calendar import Calendar
+from bhavcast.domain.errors import BadConfig
+from bhavcast.domain.instrument import Instrument
+from bhavcast.domain.session import class_of
+from bhavcast.domain.universe import Universe
+from bhavcast.flow import Ingest
+from bhavcast.guard.guard import Guard
+from bhavcast.journal.lease import DirectoryLease
+from bhavcast.journal.reader import Recovery, recover
+from bhavcast.journal.writer import FileJournal
+from bhavcast.reference.store import ReferenceStore
+from bhavcast.telemetry.clock import Clock, MarketClock, SystemClock
+
+BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+
+
+@dataclass
+class Parts:
+    """What runs in one process with the memory bus."""
+
+    config: Config
+    clock: Clock
+    market: MarketClock
+    bus: MemoryBus
+    line: Ingest
+    journal: FileJournal
+    recovery: Recovery
+    lease: DirectoryLease
+    token: int
+
+
+def build(config: Config, clock: Clock | None = None) -> Parts:
+    """Read what the data directory holds and put the parts together; nothing runs yet."""
+    clock = clock or SystemClock()
+    config.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lease = DirectoryLease(config.data)
+    lease.acquire()
+    calendar = _calendar(config)
+    recovery = recover(config.data / "journal", boot_id())
+    token = 1 if recovery.opening is None else recovery.opening.token + 1
+    store = ReferenceStore(config.data / "reference")
+
+    def load() -> Universe:
+        return store.load(config.scrips, config.seed)
+
+    recovery, kept_rev = _usable(config, recovery)
+    source = sources.choose(config, clock, calendar, load(), recovery)
+    market, phase_of, board = source.market, source.phase_of, Board(rev=kept_rev)
+
+    def instrument_of(symbol: str) -> Instrument | None:
+        row = board.rows.get(symbol)
+        return None if row is None else row.instrument
+
+    def close_of(symbol: str) -> int | None:
+        row = board.rows.get(symbol)
+        close = None if row is None else row.values[field.PREVIOUS_CLOSE]
+        return close if isinstance(close, int) else None
+
+    journal = FileJournal(config.data / "journal", clock, boot_id=boot_id(), program=__version__)
+    line = Ingest(
+        feed=source.feed,
+        guard=Guard(instrument_of, lambda instrument, at: phase_of(class_of(instrument), at), close_of),
+        board=board,
+        staleness=Staleness(board, phase_of),
+        journal=journal,
+        bus=(bus := MemoryBus()),
+        clock=clock,
+        market=market,
+        calendar=calendar,
+        phase_of=phase_of,
+        reload=(lambda: source.universe) if source.fixed else load,
+        endless=source.endless,
+    )
+    return Parts(config, clock, market, bus, line, journal, recovery, lease, token)
+
+
+def boot_id() -> str:
+    """Return what changes when the kernel starts anew; empty where that cannot be known, and no epoch continues."""
+    try:
+        return BOOT_ID.read_text().strip()
+    except OSError:
+        return ""
+
+
+def _calendar(config: Config) -> Calendar:
+    calendar = Calendar.builtin()
+    if config.calendar is None:
+        return calendar
+    try:
+        return calendar.with_file(config.calendar.read_text())
+    except OSError as error:
+        raise BadConfig(f"calendar: {config.calendar}: {error.strerror}", field="calendar") from error
+
+
+def _usable(config: Config, found: Recovery) -> tuple[Recovery, int]:
+    """Return what is taken over: nothing but the revision where another source spoke last, or a start was asked for."""
+    if found.snapshot is None:
+        return found, 0
+    spoke = found.snapshot.facts.get("feeds") or {}
+    if config.at is None and config.source_name in spoke and config.source_name == "sim":
+        return found, 0
+    why = "a start of its own was asked for" if config.at else "another source speaks now"
+    return Recovery(None, continues=False, reason=why), found.snapshot.rev

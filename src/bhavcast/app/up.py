@@ -1,0 +1,229 @@
+"""`bhavcast up`: the whole system in one process, until it is told to stop."""
+
+import asyncio
+import gc
+import signal
+import socket
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+import structlog
+import uvicorn
+
+from bhavcast.app.build import Parts, build
+from bhavcast.app.config import Config
+from bhavcast.board.board import Board
+from bhavcast.domain.calendar import ist
+from bhavcast.domain.errors import Unavailable
+from bhavcast.flow import ingest, keep_appointments, recover, relay, roll
+from bhavcast.gateway import pages
+from bhavcast.gateway.edge import Edge, Gate
+from bhavcast.gateway.gateway import Gateway
+from bhavcast.gateway.server import GatewayServer, Quiet
+from bhavcast.telemetry import log as logs
+from bhavcast.telemetry.metrics import HttpCounters, Sample
+
+log = structlog.get_logger()
+
+IDLE_S: Final = 0.25
+# Most of what lives here lives long: rows, instruments, code. Looking through it for cycles at every 700 allocations
+# would stop the loop for nothing.
+GC_THRESHOLD: Final = (50_000, 50, 50)
+
+
+def run(config: Config) -> int:
+    """Run everything that the configuration asks for; return the exit code."""
+    logs.configure(config.log_format, config.log_level)
+    parts = build(config)
+    listeners = [_listen(config.host, config.port, "port"), _listen(config.host, config.frontend_port, "frontend_port")]
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory(config.gateway.loop)) as runner:
+            return runner.run(_main(parts, *listeners))
+    finally:
+        parts.journal.close()
+        parts.lease.release()
+
+
+def _loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if name == "asyncio":
+        return None
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+def _listen(host: str, port: int, setting: str) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise Unavailable(
+            f"cannot listen on {host}:{port}: {error.strerror}; choose another with --{setting.replace('_', '-')}",
+            field=setting,
+        ) from error
+    listener.listen(4096)
+    listener.setblocking(False)
+    return listener
+
+
+async def _main(parts: Parts, gateway_socket: socket.socket, frontend_socket: socket.socket) -> int:
+    config = parts.config
+    url, frontend_url = _url(config.host, gateway_socket), _url(config.host, frontend_socket)
+    gate = Gate(config.allowed_hosts, [*_origins(frontend_url), *config.allowed_origins])
+    gateway = Gateway(
+        replica=Board(),
+        clock=parts.clock,
+        market=parts.market,
+        limits=config.limits,
+        heartbeat_ms=config.heartbeat_ms,
+    )
+    served = pages.load()
+    server = GatewayServer(
+        gateway,
+        gateway_socket,
+        gate,
+        served | {"/config.json": pages.config_page(url)},
+        lambda: _samples(parts),
+        hot_path=config.gateway.hot_path,
+    )
+    frontend = _frontend(frontend_socket, gate, served | {"/config.json": pages.config_page(url)}, url)
+    await recover(parts.line, parts.recovery, parts.token)
+    stop = _stop_on_signals()
+    tasks = {
+        "ingest": _ingest(parts),
+        "relay": relay(parts.bus, gateway.replica, gateway),
+        "gateway": server.run(),
+        "frontend": frontend.serve(sockets=[frontend_socket]),
+        "welcome": _welcome(parts, server, url, frontend_url),
+    }
+    settle()
+    return await _until(stop, tasks, server, frontend)
+
+
+def settle() -> None:
+    """Tell the garbage collector that what is here now stays, and to look for cycles less often."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLD)
+
+
+async def _ingest(parts: Parts) -> None:
+    await ingest(parts.line)
+    log.info("the source has nothing more to give; its last state stands", source=parts.line.feed.source.name)
+    while True:
+        await asyncio.sleep(IDLE_S)
+        await roll(parts.line)
+        await keep_appointments(parts.line)
+
+
+async def _until(
+    stop: asyncio.Event, work: dict[str, Coroutine[Any, Any, None]], server: GatewayServer, frontend: uvicorn.Server
+) -> int:
+    """Run until a signal comes or a part that must not end does; stop the others in order."""
+    tasks = {asyncio.create_task(each, name=name) for name, each in work.items()}
+    waiting = asyncio.create_task(stop.wait(), name="stop")
+    code, pending = 0, {*tasks, waiting}
+    while waiting in pending and code == 0:
+        done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+        for task in done - {waiting}:
+            if task.get_name() != "welcome" or task.exception() is not None:
+                log.error("a part ended that must not", part=task.get_name(), exc_info=task.exception())
+                code = 1
+    await server.stop()
+    frontend.should_exit = True
+    for task in tasks:
+        if task.get_name() in ("ingest", "relay", "welcome"):
+            task.cancel()
+    waiting.cancel()
+    await asyncio.gather(*tasks, waiting, return_exceptions=True)
+    return code
+
+
+def _stop_on_signals() -> asyncio.Event:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+def _frontend(listener: socket.socket, gate: Gate, served: dict[str, pages.Page], gateway_url: str) -> uvicorn.Server:
+    edge = Edge(
+        None,
+        gate,
+        HttpCounters(),
+        served,
+        policy=pages.content_security_policy(gateway_url),
+        max_body=0,
+    )
+    return Quiet(
+        uvicorn.Config(
+            edge,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            ws="none",
+        )
+    )
+
+
+def _url(host: str, listener: socket.socket) -> str:
+    name = f"[{host}]" if ":" in host else host
+    return f"http://{name}:{listener.getsockname()[1]}"
+
+
+def _origins(url: str) -> list[str]:
+    """Return the ways in which a person may have written a loopback address."""
+    return [url, url.replace("127.0.0.1", "localhost")]
+
+
+async def _welcome(parts: Parts, server: GatewayServer, url: str, frontend_url: str) -> None:
+    while not server.started:  # noqa: ASYNC110 - uvicorn tells it by a flag
+        await asyncio.sleep(0.01)
+    print(_greeting(parts, url, frontend_url), file=sys.stderr, flush=True)  # noqa: T201 - the one thing a person waits for
+
+
+def _greeting(parts: Parts, url: str, frontend_url: str) -> str:
+    line, config = parts.line, parts.config
+    market = line.market
+    lines = [
+        f"Bhavcast is up: {len(line.board.order) - 1:,} scrips and indices from {line.feed.source.name}",
+        f"  page       {url}/",
+        f"  frontend   {frontend_url}/",
+        f"  quote      curl {url}/api/stock/RELIANCE",
+        f"  stream     {url.replace('http', 'ws', 1)}/ws",
+        f"  reference  {url}/docs",
+        f"  monitor    not part of this version (port {config.monitor_port} stays free)",
+    ]
+    if market.virtual:
+        speed = "" if market.speed == 1 else f" at {market.speed:g} × real time"
+        lines.append(f"  market     virtual clock, now {_clock_text(market.now_ms())} IST{speed}; not real prices")
+    lines.append("Ctrl-C stops it.")
+    return "\n".join(lines)
+
+
+def _clock_text(ms: int) -> str:
+    return f"{ist(ms):%a %d %b %Y %H:%M:%S}"
+
+
+def _samples(parts: Parts) -> dict[str, list[Sample]]:
+    line, guard = parts.line, parts.line.guard
+    board = line.board
+    lag = max(0, line.market.now_ms() - line.last_said) / 1000
+    return {
+        "bhavcast_ticks_total": [((line.feed.source.name,), float(line.ticks))],
+        "bhavcast_late_ticks_total": [((), float(guard.late))],
+        "bhavcast_duplicate_ticks_total": [((), float(guard.duplicates))],
+        "bhavcast_quarantined": [((), float(len(guard.quarantine)))],
+        "bhavcast_bus_lag_seconds": [((), lag)],
+        "bhavcast_journal_bytes": [((), float(parts.journal.size))],
+        "bhavcast_journal_failing": [((), float(parts.journal.failing is not None))],
+        "bhavcast_scrips": [((), float(len(board.order)))],
+    }

@@ -1,0 +1,1 @@
+"""A simulated BSE: a market, not noise."""

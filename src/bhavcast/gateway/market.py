@@ -1,0 +1,121 @@
+"""What is told of the market as a whole: status, indices, movers, breadth, ranges, feeds."""
+
+from typing import Any, Final
+
+from bhavcast.board import encode
+from bhavcast.board.board import Row
+from bhavcast.board.encode import iso_ms
+from bhavcast.domain import field
+from bhavcast.domain.errors import BadRequest
+from bhavcast.domain.shape import Shape
+from bhavcast.gateway.gateway import Gateway
+
+MAX_MOVERS: Final = 200
+MOVERS: Final = {
+    "gain": (field.PERCENT_CHANGE, True),
+    "loss": (field.PERCENT_CHANGE, False),
+    "volume": (field.VOLUME, True),
+    "value": (field.VALUE, True),
+}
+_SHOWN: Final = Shape(field.QUOTE)
+
+
+def status(gateway: Gateway) -> dict[str, Any]:
+    """Return the market's status, its phases, what comes next, the feeds, the clock and the position."""
+    market = gateway.fact("market")
+    upcoming = market.get("next") or {}
+    now = gateway.market.now_ms()
+    told: dict[str, Any] = {
+        "status": market.get("status", "unknown"),
+        "date": market.get("date"),
+        "phases": market.get("phases", {}),
+        "next": {**upcoming, "at": iso_ms(upcoming["at"])} if upcoming else None,
+        "calendar": market.get("calendar", "unknown"),
+        "feeds": gateway.fact("feeds"),
+        "clock": {**gateway.fact("clock"), "now": iso_ms(now)},
+        "link": gateway.link,
+        "pos": gateway.position,
+    }
+    if market.get("holiday"):
+        told["holiday"] = market["holiday"]
+    return told
+
+
+def indices(gateway: Gateway) -> list[dict[str, Any]]:
+    """Return the quotes of all indices that have one."""
+    rows = [row for row in gateway.everyone() if row.instrument.is_index and row.has_data]
+    return [encode.full(row, Shape()) for row in rows]
+
+
+def movers(gateway: Gateway, by: str, limit: int, group: str | None) -> list[dict[str, Any]]:
+    """Return the scrips that moved or traded most."""
+    if by not in MOVERS:
+        raise BadRequest(f"expected one of {', '.join(MOVERS)}, got {by[:40]!r}", field="by")
+    if not 1 <= limit <= MAX_MOVERS:
+        raise BadRequest(f"expected 1 to {MAX_MOVERS}, got {limit}", field="limit")
+    number, descending = MOVERS[by]
+    ranked = []
+    for row in scrips(gateway):
+        value = row.values[number]
+        wrong_sign = by in ("gain", "loss") and isinstance(value, int) and (value > 0) != descending
+        if (
+            isinstance(value, int)
+            and value != 0
+            and not wrong_sign
+            and (group is None or row.instrument.group == group)
+        ):
+            ranked.append((value, row.symbol, row))
+    ranked.sort(key=lambda each: (-each[0] if descending else each[0], each[1]))
+    return [_brief(row) for _, _, row in ranked[:limit]]
+
+
+def _brief(row: Row) -> dict[str, Any]:
+    return {**encode.describe(row), **encode.full(row, _SHOWN), **_money(row)}
+
+
+def _money(row: Row) -> dict[str, Any]:
+    value = row.values[field.VALUE]
+    return {"value": value / 100} if isinstance(value, int) else {}
+
+
+def scrips(gateway: Gateway) -> list[Row]:
+    """Return the rows of what is traded."""
+    return [row for row in gateway.everyone() if not row.instrument.is_index]
+
+
+def breadth(gateway: Gateway) -> dict[str, Any]:
+    """Return advances, declines and unchanged of the scrips that traded, and those at their 52-week limits."""
+    counts = dict.fromkeys(("advances", "declines", "unchanged", "not_traded", "upper_circuit", "lower_circuit"), 0)
+    counts |= {"year_highs": 0, "year_lows": 0}
+    for row in scrips(gateway):
+        values = row.values
+        move, last = values[field.CHANGE], values[field.CURRENT_PRICE]
+        if not isinstance(move, int) or not isinstance(last, int):
+            counts["not_traded"] += 1
+            continue
+        counts["advances" if move > 0 else "declines" if move < 0 else "unchanged"] += 1
+        counts["upper_circuit"] += last == values[field.UPPER_CIRCUIT]
+        counts["lower_circuit"] += last == values[field.LOWER_CIRCUIT]
+        counts["year_highs"] += _reaches(values[field.HIGH], values[field.YEAR_HIGH], 1)
+        counts["year_lows"] += _reaches(values[field.LOW], values[field.YEAR_LOW], -1)
+    return {**counts, "pos": gateway.position}
+
+
+def _reaches(today: field.Value, year: field.Value, sign: int) -> bool:
+    return isinstance(today, int) and isinstance(year, int) and sign * today >= sign * year
+
+
+def ranges(gateway: Gateway, row: Row) -> dict[str, Any]:
+    """Return a scrip's highs and lows of the day, week, month and 52 weeks; a span that is not known is absent.
+
+    Weeks and months are put together from the official days that were imported, and today.
+    """
+    told: dict[str, Any] = {"symbol": row.symbol, "pos": gateway.position}
+    spans = {
+        "day": (row.values[field.HIGH], row.values[field.LOW]),
+        "year": (row.values[field.YEAR_HIGH], row.values[field.YEAR_LOW]),
+    }
+    for name, (high, low) in spans.items():
+        if isinstance(high, int) and isinstance(low, int):
+            told[name] = {"high": high / row.divisor, "low": low / row.divisor}
+    return told

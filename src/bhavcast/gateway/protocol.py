@@ -1,0 +1,113 @@
+"""The messages a client may send on `/ws`, and how they are read. See docs/reference/websocket.md for transcripts."""
+
+import re
+from typing import Any, Final
+
+import msgspec
+
+from bhavcast.domain.errors import BadRequest
+
+JSON: Final = "bhavcast.v1.json"
+MSGPACK: Final = "bhavcast.v1.msgpack"
+# A client may ask for any rate; it gets the nearest of these that is not above.
+RATES: Final = (0.2, 0.5, 1.0, 2.0, 4.0, 5.0, 10.0, 20.0)
+EVERY_BATCH: Final = 0.0
+MAX_HZ: Final = 50.0
+MIN_HEARTBEAT_MS: Final = 250
+MAX_HEARTBEAT_MS: Final = 60_000
+MAX_ID: Final = 2**53
+
+
+class _Message(msgspec.Struct, frozen=True, tag_field="t", tag=str.lower, forbid_unknown_fields=True, kw_only=True):
+    id: int | None = None
+
+
+class Sub(_Message, frozen=True):
+    """Subscribe more symbols."""
+
+    symbols: list[str] | str
+    hz: float | None = None
+    fields: list[str] | str | None = None
+    depth: int | None = None
+
+
+class Unsub(_Message, frozen=True):
+    """Subscribe fewer."""
+
+    symbols: list[str] | str
+
+
+class Set(_Message, frozen=True):
+    """Replace the list, or what the connection shows and how often."""
+
+    symbols: list[str] | str | None = None
+    hz: float | None = None
+    fields: list[str] | str | None = None
+    depth: int | None = None
+    heartbeat_ms: int | None = None
+
+
+class List(_Message, frozen=True):
+    """Ask what is subscribed."""
+
+
+class Resume(_Message, frozen=True):
+    """Go on from a position with what was held there."""
+
+    pos: str
+    symbols: list[str] | str
+    hz: float | None = None
+    fields: list[str] | str | None = None
+    depth: int | None = None
+
+
+Message = Sub | Unsub | Set | List | Resume
+_json = msgspec.json.Decoder(Message)
+_msgpack = msgspec.msgpack.Decoder(Message)
+_raw_json = msgspec.json.Decoder()
+_raw_msgpack = msgspec.msgpack.Decoder()
+# "Expected `int`, got `str` - at `$.hz`"
+_AT: Final = re.compile(r" - at `\$\.?([a-z_]*)[^`]*`$")
+
+
+def read(payload: bytes | str, *, binary: bool) -> Message:
+    """Read one message; raise BadRequest naming the field that is wrong, what was expected and what came."""
+    try:
+        message: Message = _msgpack.decode(payload) if binary else _json.decode(payload)  # type: ignore[arg-type]  # text is JSON
+    except msgspec.ValidationError as error:
+        raise _explain(str(error)) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        encoding = "MessagePack" if binary else "JSON"
+        raise BadRequest(f"expected one {encoding} object, got something else: {error}") from error
+    return message
+
+
+def _explain(text: str) -> BadRequest:
+    at = _AT.search(text)
+    return BadRequest(_AT.sub("", text), field=(at[1] or None) if at else None)
+
+
+def message_id(payload: bytes | str, *, binary: bool) -> int | None:
+    """Fish the id out of a message that is wrong otherwise, so that the client knows which one was refused."""
+    try:
+        raw: Any = _raw_msgpack.decode(payload) if binary else _raw_json.decode(payload)  # type: ignore[arg-type]  # text is JSON
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    found = raw.get("id") if isinstance(raw, dict) else None
+    return found if isinstance(found, int) and not isinstance(found, bool) else None
+
+
+def rate(hz: float) -> float:
+    """Return the rate a client gets for the one it asks for; 0 is every batch."""
+    if not 0 <= hz <= MAX_HZ:
+        raise BadRequest(f"expected a number from 0 (every batch) to {MAX_HZ:g}, got {hz}", field="hz")
+    if hz == EVERY_BATCH:
+        return EVERY_BATCH
+    return max((each for each in RATES if each <= hz), default=RATES[0])
+
+
+def heartbeat(ms: int) -> int:
+    """Check a heartbeat period."""
+    if not MIN_HEARTBEAT_MS <= ms <= MAX_HEARTBEAT_MS:
+        raise BadRequest(f"expected {MIN_HEARTBEAT_MS} to {MAX_HEARTBEAT_MS}, got {ms}", field="heartbeat_ms")
+    return ms

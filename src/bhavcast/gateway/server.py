@@ -1,0 +1,173 @@
+"""The gateway as a server: uvicorn, with our HTTP protocol in front of the application and our WebSocket beside it."""
+
+import asyncio
+import contextlib
+import random
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+import structlog
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from websockets.http11 import Request, Response
+from websockets.server import ServerProtocol
+
+from bhavcast.domain.errors import BhavcastError, TooManyConnections, Unavailable, UnknownRoute
+from bhavcast.gateway import hot, problems, rest, sse
+from bhavcast.gateway.edge import CONSTANT_HEADERS, Edge, Gate
+from bhavcast.gateway.gateway import Gateway
+from bhavcast.gateway.pace import Pace
+from bhavcast.gateway.pages import Page, content_security_policy
+from bhavcast.gateway.session import Session
+from bhavcast.gateway.websocket import WebSocket
+from bhavcast.telemetry.metrics import Exposition, HttpCounters, Sample
+
+log = structlog.get_logger()
+
+SWEEP_S: Final = 0.25
+DRAIN_S: Final = 2.0
+RETRY_MS: Final = 5000
+KEEP_ALIVE_S: Final = 75
+MAX_BODY: Final = 64 * 1024
+
+
+class Quiet(uvicorn.Server):
+    """A uvicorn server that leaves signals to whoever runs it."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none."""
+        yield
+
+
+class GatewayServer:
+    """Serves one gateway on one socket until told to stop."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        listener: socket.socket,
+        gate: Gate,
+        pages: dict[str, Page],
+        gauges: Callable[[], dict[str, list[Sample]]],
+        *,
+        hot_path: bool = True,
+    ) -> None:
+        self._gateway = gateway
+        self._listener = listener
+        self._gate = gate
+        self.counters = HttpCounters()
+        self._gauges = gauges
+        self._pace = Pace(gateway.hub)
+        app = rest.build(gateway, Exposition(self.counters, self._samples), max_body=MAX_BODY)
+        edge = Edge(
+            app,  # type: ignore[arg-type]  # ASGI by two descriptions
+            gate,
+            self.counters,
+            pages,
+            policy=content_security_policy(None),
+            max_body=MAX_BODY,
+            streams={"/api/stream": sse.stream(gateway)},
+            draining=lambda: gateway.draining,
+        )
+        protocol = hot.bind(gateway, self.counters, gate.host_allowed, CONSTANT_HEADERS)
+        self._server = Quiet(
+            uvicorn.Config(
+                edge,
+                http=protocol if hot_path else HttpToolsProtocol,
+                ws=self._websocket,  # type: ignore[arg-type]  # uvicorn calls it as a class
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_keep_alive=KEEP_ALIVE_S,
+                timeout_graceful_shutdown=3,
+                backlog=4096,
+            )
+        )
+
+    async def run(self) -> None:
+        """Serve until `stop`."""
+        pace = asyncio.create_task(self._pace.run())
+        sweep = asyncio.create_task(self._sweep())
+        try:
+            await self._server.serve(sockets=[self._listener])
+        finally:
+            for task in (pace, sweep):
+                task.cancel()
+
+    @property
+    def started(self) -> bool:
+        """Whether connections are accepted."""
+        return self._server.started
+
+    async def stop(self) -> None:
+        """Send the streaming clients away, spread over the drain time, then end."""
+        self._gateway.drain()
+        members = list(self._gateway.members)
+        slice_ = max(1, len(members) // 20)
+        for start in range(0, len(members), slice_):
+            for member in members[start : start + slice_]:
+                member.drain(random.randint(RETRY_MS // 5, RETRY_MS))
+            await asyncio.sleep(DRAIN_S / 20 if len(members) > 20 else 0)
+        self._server.should_exit = True
+
+    async def _sweep(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            self._gateway.hub.sweep(loop.time())
+            for count, member in enumerate(list(self._gateway.members), start=1):
+                member.beat(loop.time())
+                if count % 64 == 0:
+                    await asyncio.sleep(0)
+
+    # -- WebSocket --------------------------------------------------------------------------------------------------
+
+    def _websocket(self, *, config: Any, server_state: Any, app_state: Any) -> WebSocket:
+        return WebSocket(
+            open_session=lambda ws: Session(self._gateway, ws, binary=ws.binary),
+            admit=self._admit,
+            connections=server_state.connections,
+            max_bytes=self._gateway.limits.message_bytes,
+        )
+
+    def _admit(self, ws: ServerProtocol, request: Request, _transport: Any) -> Response | None:
+        hosts = request.headers.get_all("Host")
+        origin = request.headers.get("Origin")
+        refused = self._gate.check(hosts[0] if len(hosts) == 1 else None, origin, strict=True)
+        if refused is None and request.path.partition("?")[0] != "/ws":
+            refused = UnknownRoute("WebSocket is served at /ws")
+        if refused is None and len(self._gateway.members) >= self._gateway.limits.connections:
+            refused = TooManyConnections(f"at most {self._gateway.limits.connections} streaming clients are served")
+        if refused is None and not self._gateway.ready:
+            refused = Unavailable("the board is not here yet")
+        if refused is None:
+            return None
+        return _refusal(ws, refused)
+
+    # -- figures ----------------------------------------------------------------------------------------------------
+
+    def _samples(self) -> dict[str, list[Sample]]:
+        gateway = self._gateway
+        cohorts = gateway.hub.cohorts.values()
+        told: dict[str, list[Sample]] = {
+            "bhavcast_rev": [((), float(gateway.replica.rev))],
+            "bhavcast_scrips": [((), float(len(gateway.replica.order)))],
+            "bhavcast_stream_clients": [(("all",), float(len(gateway.members)))],
+            "bhavcast_stream_frames_total": [((), float(sum(each.frames for each in cohorts)))],
+            "bhavcast_outbox_skipped_total": [((), float(sum(each.skips for each in cohorts)))],
+            "cache_hit_rate": [((), gateway.fresh_reads / gateway.reads if gateway.reads else 1.0)],
+            "bhavcast_feed_state": [((name, state), 1.0) for name, state in gateway.feed_states().items()],
+        }
+        return told | self._gauges()
+
+
+def _refusal(ws: ServerProtocol, error: BhavcastError) -> Response:
+    response = ws.reject(error.status, problems.body(error).decode())
+    del response.headers["Content-Type"]
+    response.headers["Content-Type"] = problems.CONTENT_TYPE
+    for name, value in problems.headers(error).items():
+        response.headers[name] = value
+    return response

@@ -1,0 +1,371 @@
+"""One stream client's conversation: what it says, what it is told, what it holds. The wire is somebody else's."""
+
+import asyncio
+import random
+import secrets
+from collections import deque
+from typing import Any, Final
+
+import structlog
+
+from bhavcast.board.board import Row
+from bhavcast.domain.errors import BadRequest, BhavcastError, TooManySymbols, UnknownSymbol
+from bhavcast.domain.instrument import INDEX_PREFIX
+from bhavcast.domain.position import Position
+from bhavcast.domain.shape import Shape, parse_depth, parse_fields
+from bhavcast.gateway import close_codes, problems, protocol
+from bhavcast.gateway.gateway import Gateway
+from bhavcast.hub.port import Sink
+
+log = structlog.get_logger()
+
+EVERYTHING: Final = "*"
+GROUP: Final = "group:"
+MEMBERS: Final = "/members"
+DEFAULT_HZ: Final = 10.0
+FLAWS: Final = 10  # malformed messages in FLAWS_WITHIN_S, then the connection is closed
+FLAWS_WITHIN_S: Final = 60.0
+AHEAD_WAIT_S: Final = 2.0  # how long a reader that knows more than this gateway is kept waiting
+AHEAD_LOOK_S: Final = 0.05
+NO_DATA_AFTER_S: Final = 5.0
+RESET_JITTER_S: Final = 1.0
+
+
+class Session:
+    """The conversation with one client, in either encoding."""
+
+    def __init__(self, gateway: Gateway, sink: Sink, *, binary: bool) -> None:
+        self._gateway = gateway
+        self._hub = gateway.hub
+        self._sink = sink
+        self._binary = binary
+        self.sid = secrets.token_hex(8)
+        self.heartbeat_ms = gateway.heartbeat_ms
+        now = gateway.clock.monotonic()
+        self.outbox = self._hub.join(sink, Shape(binary=binary), DEFAULT_HZ, now)
+        # What was asked for, as it was asked ("group:A"), and the slots of each.
+        self._items: dict[str, set[int]] = {}
+        self._flaws: deque[float] = deque(maxlen=FLAWS)
+        self._unseen: list[tuple[float, str]] = []
+        self._waiting: asyncio.Task[None] | None = None
+        gateway.members.add(self)
+        self._tell(self._hello())
+
+    # -- the client speaks ------------------------------------------------------------------------------------------
+
+    def receive(self, payload: bytes | str) -> None:
+        """Handle one message; whatever is wrong with it is answered, never raised."""
+        try:
+            self._handle(protocol.read(payload, binary=self._binary))
+        except BhavcastError as error:
+            self._refuse(error, protocol.message_id(payload, binary=self._binary))
+
+    def _handle(self, message: protocol.Message) -> None:
+        if message.id is not None and not 0 <= message.id <= protocol.MAX_ID:
+            raise BadRequest(f"expected a whole number from 0 to 2^53, got {message.id}", field="id")
+        match message:
+            case protocol.Sub():
+                self._sub(message)
+            case protocol.Unsub():
+                self._unsub(message)
+            case protocol.Set():
+                self._set(message)
+            case protocol.List():
+                self._tell({"t": "list", "id": message.id, "symbols": list(self._items), **self._shown()})
+            case protocol.Resume():
+                self._resume(message)
+
+    def _sub(self, message: protocol.Sub) -> None:
+        shape, hz = self._wish(message.fields, message.depth, message.hz)
+        ok, bad = self._expand(message.symbols)
+        self._check_total(set().union(*ok.values(), *self._items.values()))
+        new = {item: slots for item, slots in ok.items() if item not in self._items}
+        self._tell(self._ack(message.id, list(ok), bad, len(self._slots(self._items | new)), hz))
+        if self._show(shape, hz):
+            new, self._items = self._items | new, {}
+        self._take(new, message.id)
+
+    def _unsub(self, message: protocol.Unsub) -> None:
+        ok: list[str] = []
+        bad: list[dict[str, Any]] = []
+        for text in self._texts(message.symbols):
+            item = self._held_item(text)
+            if item is None:
+                bad.append({"symbol": text[:64], "code": "not_subscribed"})
+            else:
+                del self._items[item]
+                ok.append(item)
+        self._narrow()
+        self._tell(self._ack(message.id, ok, bad, len(self._slots(self._items)), self.outbox.hz))
+
+    def _set(self, message: protocol.Set) -> None:
+        shape, hz = self._wish(message.fields, message.depth, message.hz)
+        beat = self.heartbeat_ms if message.heartbeat_ms is None else protocol.heartbeat(message.heartbeat_ms)
+        ok: dict[str, set[int]] = self._items
+        bad: list[dict[str, Any]] = []
+        if message.symbols is not None:
+            ok, bad = self._expand(message.symbols)
+            self._check_total(self._slots(ok))
+        self.heartbeat_ms = beat
+        self._tell(self._ack(message.id, list(ok), bad, len(self._slots(ok)), hz))
+        if message.symbols is not None:
+            self._items = {item: slots for item, slots in self._items.items() if item in ok}
+            self._narrow()
+        if self._show(shape, hz):
+            held, self._items = dict(ok), {}
+            if held or message.symbols is not None:
+                self._take(held, message.id)
+        elif message.symbols is not None:
+            self._take({item: slots for item, slots in ok.items() if item not in self._items}, message.id)
+
+    def _resume(self, message: protocol.Resume) -> None:
+        if self._items or self._waiting is not None:
+            raise BadRequest("expected resume before any subscription of this connection", field="t")
+        position = Position.parse(message.pos)
+        shape, hz = self._wish(message.fields, message.depth, message.hz)
+        ok, bad = self._expand(message.symbols)
+        self._check_total(self._slots(ok))
+        self._show(shape, hz)
+        if position.rev > self._gateway.replica.rev:
+            # It comes from a gateway that is ahead of this one: nothing older than what it knows may be sent to it.
+            self._waiting = asyncio.get_running_loop().create_task(self._wait(message.id, position, ok, bad))
+        else:
+            self._go_on(message.id, position, ok, bad)
+
+    async def _wait(self, message_id: int | None, position: Position, ok: dict[str, set[int]], bad: list[Any]) -> None:
+        replica = self._gateway.replica
+        for _ in range(round(AHEAD_WAIT_S / AHEAD_LOOK_S)):
+            await asyncio.sleep(AHEAD_LOOK_S)
+            if replica.rev >= position.rev:
+                break
+        self._waiting = None
+        # Still below it, and hearing: that history is lost, and the reader has to begin anew. (With a bus that can be
+        # deaf, a reader is sent away instead: 4010.)
+        lost = replica.rev < position.rev
+        if lost and self._gateway.link != "ok":
+            self._sink.close(close_codes.POSITION_LOST.code, close_codes.POSITION_LOST.reason)
+            return
+        self._go_on(message_id, Position("", position.rev) if lost else position, ok, bad)
+
+    def _go_on(self, message_id: int | None, position: Position, ok: dict[str, set[int]], bad: list[Any]) -> None:
+        known = position.epoch == self._gateway.replica.epoch and not bad
+        now = self._gateway.clock.monotonic()
+        order = self._gateway.replica.order
+        rows = [order[slot] for slot in sorted(self._slots(ok))]
+        changed = sum(row.rev > position.rev for row in rows) if known else len(rows)
+        answer = {"t": "resumed", "id": message_id, "recovered": known, "changed": changed}
+        self._tell(answer | ({"bad": bad} if bad else {}))
+        if known:
+            self._items = ok
+            self._hub.resume(self.outbox, rows, position.rev, now, everything=EVERYTHING in ok)
+        else:
+            self._take(ok, message_id)
+        self._tell({"t": "market", **self._gateway.fact("market")})
+
+    # -- what is subscribed -----------------------------------------------------------------------------------------
+
+    def _take(self, new: dict[str, set[int]], message_id: int | None) -> None:
+        held = self._slots(self._items)
+        self._items.update(new)
+        fresh = sorted(self._slots(new) - held)
+        order = self._gateway.replica.order
+        now = self._gateway.clock.monotonic()
+        rows = [order[slot] for slot in fresh]
+        self._hub.add(self.outbox, rows, message_id, now, everything=EVERYTHING in new)
+        self._unseen += [(now + NO_DATA_AFTER_S, row.symbol) for row in rows if not row.has_data]
+
+    def _narrow(self) -> None:
+        self._hub.narrow(self.outbox, self._slots(self._items), everything=EVERYTHING in self._items)
+
+    def _slots(self, items: dict[str, set[int]]) -> set[int]:
+        return set().union(*items.values())
+
+    def _check_total(self, slots: set[int]) -> None:
+        most = self._gateway.limits.symbols
+        if len(slots) > most:
+            raise TooManySymbols(
+                f"expected at most {most} symbols on one connection, got {len(slots)}", field="symbols"
+            )
+
+    def _texts(self, symbols: list[str] | str) -> list[str]:
+        texts = [symbols] if isinstance(symbols, str) else symbols
+        most = self._gateway.limits.symbols_per_message
+        if not texts or len(texts) > most:
+            raise TooManySymbols(f"expected 1 to {most} symbols in one message, got {len(texts)}", field="symbols")
+        return texts
+
+    def _expand(self, symbols: list[str] | str) -> tuple[dict[str, set[int]], list[dict[str, Any]]]:
+        """Return the slots of each symbol, group or whole that exists, and what was wrong with each that does not."""
+        ok: dict[str, set[int]] = {}
+        bad: list[dict[str, Any]] = []
+        for text in self._texts(symbols):
+            try:
+                item, slots = self._item(text)
+            except BhavcastError as error:
+                bad.append({"symbol": text[:64], **problems.brief(error)})
+            else:
+                ok[item] = slots
+        return ok, bad
+
+    def _item(self, text: str) -> tuple[str, set[int]]:
+        gateway = self._gateway
+        if text == EVERYTHING:
+            return text, {row.slot for row in gateway.everyone()}
+        if text.lower().startswith(GROUP):
+            name = text[len(GROUP) :].upper()
+            symbols = gateway.directory.group(name)
+            if not symbols:
+                raise UnknownSymbol(f"no group {name[:16]!r}", field="symbols")
+            return GROUP + name, self._slots_of(symbols)
+        if text.upper().startswith(INDEX_PREFIX) and text.lower().endswith(MEMBERS):
+            index = gateway.row(text[: -len(MEMBERS)]).symbol
+            return index + MEMBERS, self._slots_of(gateway.directory.members(index))
+        row = gateway.row(text)
+        return row.symbol, {row.slot}
+
+    def _slots_of(self, symbols: list[str]) -> set[int]:
+        return {self._gateway.replica.rows[symbol].slot for symbol in symbols}
+
+    def _held_item(self, text: str) -> str | None:
+        if text in self._items:
+            return text
+        try:
+            item, _ = self._item(text)
+        except BhavcastError:
+            return None
+        return item if item in self._items else None
+
+    # -- what is shown ----------------------------------------------------------------------------------------------
+
+    def _wish(self, fields: list[str] | str | None, depth: int | None, hz: float | None) -> tuple[Shape, float]:
+        """Return the shape and rate after a message; the last message that names them wins."""
+        old = self.outbox.shape
+        shape = Shape(
+            old.numbers if fields is None else parse_fields(fields),
+            old.depth if depth is None else parse_depth(depth),
+            self._binary,
+        )
+        self._hub.encoder(shape)  # refuses one field list too many before anything is changed
+        return shape, self.outbox.hz if hz is None else protocol.rate(hz)
+
+    def _show(self, shape: Shape, hz: float) -> bool:
+        """Apply a wish; return whether it dropped the position, so that everything has to be sent again."""
+        if shape != self.outbox.shape:
+            self._hub.reshape(self.outbox, shape, hz)
+            return True
+        if hz != self.outbox.hz:
+            self._hub.move(self.outbox, hz)
+        return False
+
+    def _shown(self) -> dict[str, Any]:
+        shape = self.outbox.shape
+        return {"hz": self.outbox.hz, "depth": shape.depth, "active": len(self._slots(self._items))}
+
+    # -- the gateway speaks -----------------------------------------------------------------------------------------
+
+    def restart(self) -> None:
+        """Tell of the new epoch; the snapshots follow a little later, not for all clients at once."""
+        self._tell({"t": "reset", "epoch": self._gateway.replica.epoch})
+        asked, self._items = list(self._items), {}
+        if asked:
+            delay = random.uniform(0, RESET_JITTER_S) * min(1.0, len(self._gateway.members) / 100)
+            asyncio.get_running_loop().call_later(delay, self._subscribe_again, asked)
+
+    def _subscribe_again(self, asked: list[str]) -> None:
+        if self not in self._gateway.members:
+            return
+        ok, gone = {}, []
+        for text in asked:
+            try:
+                item, slots = self._item(text)
+            except BhavcastError:
+                gone.append(text)
+            else:
+                ok[item] = slots
+        for symbol in gone:
+            self._tell({"t": "status", "symbol": symbol, "state": "unknown_symbol"})
+        self._take({item: slots for item, slots in ok.items() if item not in self._items}, None)
+        self._tell({"t": "market", **self._gateway.fact("market")})
+
+    def admit(self, rows: list[Row]) -> None:
+        """Give new rows to whoever follows the group or the whole they are in."""
+        slots = {row.slot for row in rows}
+        for item in [each for each in self._items if not each[0].isdigit()]:
+            now = self._item(item)[1]
+            if fresh := (now - self._items[item]) & slots:
+                self._items[item] |= fresh
+                order = self._gateway.replica.order
+                self._hub.add(
+                    self.outbox, [order[slot] for slot in sorted(fresh)], None, self._gateway.clock.monotonic()
+                )
+
+    def beat(self, now: float) -> None:
+        """Send a heartbeat after a silence, and what has to be said of scrips that stay without data."""
+        if self._unseen and self._unseen[0][0] <= now:
+            due = [symbol for at, symbol in self._unseen if at <= now]
+            self._unseen = [each for each in self._unseen if each[0] > now]
+            rows = self._gateway.replica.rows
+            for symbol in due:
+                if symbol in rows and not rows[symbol].has_data and rows[symbol].slot in self.outbox.slots:
+                    self._tell({"t": "status", "symbol": symbol, "state": "no_data"})
+        if (now - self.outbox.sent_at) * 1000 < self.heartbeat_ms or self.outbox.full:
+            return
+        beat: dict[str, Any] = {"t": "hb", "now": self._gateway.market.now_ms(), "feeds": self._gateway.feed_states()}
+        pos = self._hub.position(self.outbox)
+        if pos is not None and self._items:
+            beat["pos"] = pos
+        self._tell(beat)
+
+    def drain(self, retry_ms: int) -> None:
+        """Say goodbye, and when to come again."""
+        reason = close_codes.DRAINING
+        self._tell(
+            {"t": "error", "code": reason.name, "message": reason.reason, "retry_ms": retry_ms, "temporary": True}
+        )
+        self._sink.close(reason.code, f"{reason.name}: retry_ms={retry_ms}")
+
+    def close(self) -> None:
+        """Forget the client: its connection is gone."""
+        if self._waiting is not None:
+            self._waiting.cancel()
+        self._gateway.members.discard(self)
+        self._hub.leave(self.outbox)
+
+    def _hello(self) -> dict[str, Any]:
+        gateway = self._gateway
+        limits = gateway.limits
+        return {
+            "t": "hello",
+            "v": 1,
+            "sid": self.sid,
+            "epoch": gateway.replica.epoch,
+            "link": gateway.link,
+            "now": gateway.market.now_ms(),
+            "clock": gateway.fact("clock"),
+            "limits": {
+                "symbols": limits.symbols,
+                "symbols_per_message": limits.symbols_per_message,
+                "max_message_bytes": limits.message_bytes,
+            },
+            "heartbeat_ms": self.heartbeat_ms,
+            "market": gateway.fact("market"),
+            "feeds": gateway.feed_states(),
+        }
+
+    def _ack(
+        self, message_id: int | None, ok: list[str], bad: list[dict[str, Any]], active: int, hz: float
+    ) -> dict[str, Any]:
+        return {"t": "ack", "id": message_id, "ok": ok, "bad": bad, "active": active, "hz": hz}
+
+    def _refuse(self, error: BhavcastError, message_id: int | None) -> None:
+        told = {"t": "error", "id": message_id, **problems.brief(error), "temporary": error.temporary}
+        if error.field is not None:
+            told["field"] = error.field
+        self._tell(told)
+        now = self._gateway.clock.monotonic()
+        self._flaws.append(now)
+        if len(self._flaws) == FLAWS and now - self._flaws[0] < FLAWS_WITHIN_S:
+            self._sink.close(close_codes.PROTOCOL_ERROR.code, close_codes.PROTOCOL_ERROR.reason)
+
+    def _tell(self, message: dict[str, Any]) -> None:
+        self._hub.tell(self.outbox, message, self._gateway.clock.monotonic())

@@ -1,0 +1,230 @@
+"""WebSocket connections: handshake, parsing, ping and close by the `websockets` library, frames written by us.
+
+Frames with quotes are put together from parts that are encoded already and go straight to the transport in one write:
+measured, the number of sends costs, not the bytes, and the library's own send is dearer than the kernel's.
+"""
+
+import asyncio
+import socket
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import structlog
+from websockets.exceptions import InvalidState, NegotiationError
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request, Response
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+from websockets.typing import Subprotocol
+
+from bhavcast.gateway import protocol
+from bhavcast.gateway.session import Session
+from bhavcast.hub.outbox import HIGH_WATER
+
+log = structlog.get_logger()
+
+CLOSE_TIMEOUT_S: Final = 1.0
+# Kernel buffers would hide a slow client and deliver it old prices in order: keep what is unsent with us, where it
+# conflates.
+NOTSENT_LOWAT: Final = 16 * 1024
+SEND_BUFFER: Final = 256 * 1024
+_SUBPROTOCOLS: Final = (Subprotocol(protocol.JSON), Subprotocol(protocol.MSGPACK))
+_TCP_NOTSENT_LOWAT: Final = getattr(socket, "TCP_NOTSENT_LOWAT", 25)
+
+
+def frame_header(length: int, *, binary: bool) -> bytes:
+    """Return the header of an unmasked, unfragmented data frame (RFC 6455, section 5.2)."""
+    first = b"\x82" if binary else b"\x81"
+    if length < 126:
+        return first + length.to_bytes(1, "big")
+    if length < 65536:
+        return first + b"\x7e" + length.to_bytes(2, "big")
+    return first + b"\x7f" + length.to_bytes(8, "big")
+
+
+def _nowhere(_: bytes) -> None:
+    """Drop a frame for a connection that is not open."""
+
+
+def _select_subprotocol(_: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+    """Take the first offer that is ours; a client that offers none speaks JSON."""
+    for each in offered:
+        if each in _SUBPROTOCOLS:
+            return each
+    if offered:
+        raise NegotiationError(f"expected one of {', '.join(_SUBPROTOCOLS)}, got {', '.join(offered)[:80]}")
+    return None
+
+
+class WebSocket(asyncio.Protocol):
+    """One connection; implements hub.port.Sink for its session.
+
+    Args:
+        open_session: makes the session of an accepted connection.
+        admit: looks at the request and returns a response that refuses it, or None.
+        max_bytes: of one message.
+    """
+
+    def __init__(
+        self,
+        *,
+        open_session: Callable[["WebSocket"], Session],
+        admit: Callable[[ServerProtocol, Request, Any], Response | None],
+        connections: set[Any],
+        max_bytes: int,
+    ) -> None:
+        self._open_session = open_session
+        self._admit = admit
+        self._connections = connections
+        self._ws = ServerProtocol(
+            subprotocols=_SUBPROTOCOLS, select_subprotocol=_select_subprotocol, max_size=max_bytes
+        )
+        self._session: Session | None = None
+        self._message: list[bytes] = []
+        self._text = True
+        self._timer: asyncio.TimerHandle | None = None
+        self.transport: asyncio.Transport | None = None
+        self.plain = True
+        self.binary = False
+        self.full = False
+        # The transport's own, from the handshake until the first sign of an end.
+        self.write: Callable[[bytes], None] = _nowhere
+
+    # -- asyncio speaks ---------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # a stream's transport
+        """Take over a connection whose request follows as data."""
+        self.transport = transport
+        self._connections.add(self)
+        transport.set_write_buffer_limits(high=HIGH_WATER)
+        sock = transport.get_extra_info("socket")
+        if sock is not None and sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, NOTSENT_LOWAT)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget everything of the client."""
+        self._connections.discard(self)
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+        self.write = _nowhere
+        self.transport = None
+
+    def pause_writing(self) -> None:
+        """Note that the client does not take what it is sent; the transport calls this above HIGH_WATER."""
+        self.full = True
+
+    def resume_writing(self) -> None:
+        """Note that it takes it again."""
+        self.full = False
+
+    def eof_received(self) -> bool:
+        """Take it that the client will send no more: answer what it sent, then close."""
+        self._ws.receive_eof()
+        self._flush()
+        return False
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came and act on it."""
+        self._ws.receive_data(data)
+        for event in self._ws.events_received():
+            if isinstance(event, Request):
+                self._handshake(event)
+            elif isinstance(event, Frame):
+                self._frame(event)
+        self._flush()
+
+    def shutdown(self) -> None:
+        """End with the server: uvicorn calls this of every connection when it stops."""
+        self.close(1012, "service restart")
+
+    # -- the client speaks ------------------------------------------------------------------------------------------
+
+    def _handshake(self, request: Request) -> None:
+        response = self._admit(self._ws, request, self.transport)
+        if response is None:
+            response = self._ws.accept(request)
+        self._ws.send_response(response)
+        self._flush()
+        if response.status_code == 101:
+            self.binary = self._ws.subprotocol == protocol.MSGPACK
+            self._session = self._open_session(self)
+
+    def _frame(self, frame: Frame) -> None:
+        if frame.opcode in (Opcode.TEXT, Opcode.BINARY):
+            self._text = frame.opcode == Opcode.TEXT
+            self._message = [bytes(frame.data)]
+        elif frame.opcode == Opcode.CONT:
+            self._message.append(bytes(frame.data))
+        else:
+            return  # ping, pong and close are the library's
+        if not frame.fin or self._session is None:
+            return
+        payload = b"".join(self._message)
+        self._message = []
+        if self._text == self.binary:
+            kind = "binary" if self.binary else "text"
+            self.close(1003, f"{kind} frames only, by the subprotocol")
+            return
+        if self._text and not _is_utf8(payload):
+            self._ws.fail(1007, "invalid UTF-8")
+            return
+        self._session.receive(payload)
+
+    def _flush(self) -> None:
+        if self.transport is None or self.transport.is_closing():
+            return
+        self.write = self.transport.write if self._ws.state is State.OPEN else _nowhere
+        for data in self._ws.data_to_send():
+            if data:
+                self.transport.write(data)
+            elif self.transport.can_write_eof():
+                self.transport.write_eof()
+        if self._ws.state is State.CLOSED:
+            self.transport.close()
+        elif self._ws.close_expected() and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self._abort)
+
+    def _abort(self) -> None:
+        if self.transport is not None:
+            self.transport.abort()
+
+    # -- the hub speaks ---------------------------------------------------------------------------------------------
+
+    def frame(self, *parts: bytes, pos: str | None = None) -> bytes:
+        """Put one frame together. The position is in the message itself."""
+        return b"".join((frame_header(sum(map(len, parts)), binary=self.binary), *parts))
+
+    def send(self, *parts: bytes, pos: str | None = None) -> None:
+        """Write one frame."""
+        self.write(self.frame(*parts))
+
+    def buffered(self) -> int:
+        """Return the bytes that wait in this process."""
+        return 0 if self.transport is None else self.transport.get_write_buffer_size()
+
+    def close(self, code: int, reason: str) -> None:
+        """Say why, and end; a client that does not even read that is cut off a second later."""
+        if self.transport is None:
+            return
+        try:
+            self._ws.send_close(code, reason[:120])
+        except InvalidState:
+            return
+        self._flush()
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self._abort)
+
+
+def _is_utf8(payload: bytes) -> bool:
+    try:
+        payload.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
