@@ -1,1 +1,1 @@
-"""Documentation is tested: what exists is described, what is described exists."""
+"""The documentation, held to the product."""

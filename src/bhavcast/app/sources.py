@@ -20,7 +20,7 @@ from bhavcast.feeds.replay import ReplayFeed
 from bhavcast.feeds.sim.feed import SimFeed
 from bhavcast.feeds.sim.market import Market
 from bhavcast.feeds.supervisor import Supervised
-from bhavcast.flow import CURTAIN
+from bhavcast.flow import curtain
 from bhavcast.journal.reader import Recovery
 from bhavcast.telemetry.clock import Clock, MarketClock
 
@@ -112,4 +112,5 @@ def _start(config: Config, clock: Clock, calendar: Calendar) -> int:
     start = config.start
     if isinstance(start, datetime.datetime):
         return int(start.timestamp() * 1000)
-    return at_ist(calendar.last_trading_day(ist(clock.wall_ms()).date()), start or CURTAIN)
+    day = calendar.last_trading_day(ist(clock.wall_ms()).date())
+    return curtain(calendar, day, -1) if start is None else at_ist(day, start)

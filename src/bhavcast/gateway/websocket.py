@@ -6,6 +6,7 @@ measured, the number of sends costs, not the bytes, and the library's own send i
 
 import asyncio
 import socket
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -17,7 +18,8 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
-from bhavcast.gateway import protocol
+from bhavcast.domain.errors import BadHandshake, BhavcastError
+from bhavcast.gateway import problems, protocol
 from bhavcast.gateway.session import Session
 from bhavcast.hub.outbox import HIGH_WATER
 
@@ -40,6 +42,14 @@ def frame_header(length: int, *, binary: bool) -> bytes:
     if length < 65536:
         return first + b"\x7e" + length.to_bytes(2, "big")
     return first + b"\x7f" + length.to_bytes(8, "big")
+
+
+def keep_kernel_buffers_small(transport: asyncio.Transport) -> None:
+    """Make what a slow client has not taken wait in this process, where it conflates."""
+    sock = transport.get_extra_info("socket")
+    if sock is not None and sock.family != socket.AF_UNIX:
+        sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, NOTSENT_LOWAT)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
 
 
 def _nowhere(_: bytes) -> None:
@@ -80,6 +90,7 @@ class WebSocket(asyncio.Protocol):
             subprotocols=_SUBPROTOCOLS, select_subprotocol=_select_subprotocol, max_size=max_bytes
         )
         self._session: Session | None = None
+        self._inbox: deque[Frame] = deque()
         self._message: list[bytes] = []
         self._text = True
         self._timer: asyncio.TimerHandle | None = None
@@ -97,10 +108,7 @@ class WebSocket(asyncio.Protocol):
         self.transport = transport
         self._connections.add(self)
         transport.set_write_buffer_limits(high=HIGH_WATER)
-        sock = transport.get_extra_info("socket")
-        if sock is not None and sock.family != socket.AF_UNIX:
-            sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, NOTSENT_LOWAT)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+        keep_kernel_buffers_small(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget everything of the client."""
@@ -112,14 +120,6 @@ class WebSocket(asyncio.Protocol):
             self._session = None
         self.write = _nowhere
         self.transport = None
-
-    def pause_writing(self) -> None:
-        """Note that the client does not take what it is sent; the transport calls this above HIGH_WATER."""
-        self.full = True
-
-    def resume_writing(self) -> None:
-        """Note that it takes it again."""
-        self.full = False
 
     def eof_received(self) -> bool:
         """Take it that the client will send no more: answer what it sent, then close."""
@@ -134,11 +134,32 @@ class WebSocket(asyncio.Protocol):
             if isinstance(event, Request):
                 self._handshake(event)
             elif isinstance(event, Frame):
-                self._frame(event)
+                self._inbox.append(event)
+        self._read_on()
         self._flush()
+
+    def pause_writing(self) -> None:
+        """Listen no more to a client that does not take its answers, they would pile up; above HIGH_WATER."""
+        self.full = True
+        if self.transport is not None:
+            self.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """Listen again."""
+        self.full = False
+        self._read_on()
+        self._flush()
+        if self.transport is not None and not self.full:
+            self.transport.resume_reading()
+
+    def _read_on(self) -> None:
+        while self._inbox and not self.full:
+            self._frame(self._inbox.popleft())
 
     def shutdown(self) -> None:
         """End with the server: uvicorn calls this of every connection when it stops."""
+        if self._ws.state is State.CONNECTING:
+            self._abort()
         self.close(1012, "service restart")
 
     # -- the client speaks ------------------------------------------------------------------------------------------
@@ -147,6 +168,8 @@ class WebSocket(asyncio.Protocol):
         response = self._admit(self._ws, request, self.transport)
         if response is None:
             response = self._ws.accept(request)
+            if response.status_code != 101:
+                response = _in_one_shape(self._ws, response)
         self._ws.send_response(response)
         self._flush()
         if response.status_code == 101:
@@ -220,6 +243,23 @@ class WebSocket(asyncio.Protocol):
             self._session = None
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self._abort)
+
+
+def refusal(ws: ServerProtocol, error: BhavcastError) -> Response:
+    """Return the response that refuses a handshake, in the one shape."""
+    response = ws.reject(error.status, problems.body(error).decode())
+    del response.headers["Content-Type"]
+    response.headers["Content-Type"] = problems.CONTENT_TYPE
+    for name, value in problems.headers(error).items():
+        response.headers[name] = value
+    return response
+
+
+def _in_one_shape(ws: ServerProtocol, refused: Response) -> Response:
+    response = refusal(ws, BadHandshake(str(ws.handshake_exc), status=refused.status_code))
+    if "Upgrade" in refused.headers:  # goes with 426
+        response.headers["Upgrade"] = refused.headers["Upgrade"]
+    return response
 
 
 def _is_utf8(payload: bytes) -> bool:

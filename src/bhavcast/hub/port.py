@@ -17,6 +17,10 @@ class Row(Protocol):
     def has_data(self) -> bool:
         """Whether there is anything to show."""
 
+    @property
+    def hidden(self) -> bool:
+        """Whether it is no part of "everything": shown only to whoever asks for it by name."""
+
 
 class Board(Protocol):
     """The gateway's replica."""
