@@ -1,1 +1,1 @@
-"""Parts put together, with real servers and real sockets."""
+"""Tests of several parts together, over real sockets and files."""

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass, field
 
-from .board import Pos, Rows, merge
-from .journal import Message, Token
-from .oracle import Violation
-from .rules import Rules
+from tests.model.board import Pos, Rows, merge
+from tests.model.journal import Message, Token
+from tests.model.oracle import Violation
+from tests.model.rules import Rules
 
 LEASE_MS = 3_000
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 
-from .board import SHAPES, SYMBOLS, Pos, Quote, Row, Shape
-from .gateway import Gateway, Session, quotes
-from .oracle import Oracle, Violation, Witness
-from .rules import Rules
-from .wire import Ack, Fields, Frame, Hb, Link, Rate, Reset, Resume, Resumed, Snap, Sub, Sync, U, Unsub
+from tests.model.board import SHAPES, SYMBOLS, Pos, Quote, Row, Shape
+from tests.model.gateway import Gateway, Session, quotes
+from tests.model.oracle import Oracle, Violation, Witness
+from tests.model.rules import Rules
+from tests.model.wire import Ack, Fields, Frame, Hb, Link, Rate, Reset, Resume, Resumed, Snap, Sub, Sync, U, Unsub
 
 
 class Client:

@@ -3,11 +3,27 @@
 from collections import deque
 from dataclasses import dataclass, field
 
-from .board import CANARY, Pos, Quote, Row, Rows, Shape, merge
-from .bus import MemoryBus
-from .oracle import Oracle, Violation
-from .rules import Rules
-from .wire import Ack, Command, Fields, Frame, Hb, Link, Rate, Reset, Resume, Resumed, Snap, Sub, Sync, U, Unsub
+from tests.model.board import CANARY, Pos, Quote, Row, Rows, Shape, merge
+from tests.model.bus import MemoryBus
+from tests.model.oracle import Oracle, Violation
+from tests.model.rules import Rules
+from tests.model.wire import (
+    Ack,
+    Command,
+    Fields,
+    Frame,
+    Hb,
+    Link,
+    Rate,
+    Reset,
+    Resume,
+    Resumed,
+    Snap,
+    Sub,
+    Sync,
+    U,
+    Unsub,
+)
 
 PIECE = 1  # quotes in a `snap` piece (200 on the wire)
 CAP = 3  # unread frames beyond which a client is full
@@ -204,7 +220,8 @@ class Gateway:
         return rows
 
     def _same_epoch(self, session: Session) -> bool:
-        assert self.pos is not None and session.cursor is not None
+        assert self.pos is not None
+        assert session.cursor is not None
         return session.cursor.epoch == self.pos.epoch or not self.rules.reset_on_epoch
 
     def heartbeat(self, session: Session, now: int) -> bool:
@@ -283,7 +300,8 @@ class Gateway:
         return "recovers"
 
     def _sub(self, session: Session, new: frozenset[str], now: int) -> str:
-        assert self.pos is not None and session.cursor is not None
+        assert self.pos is not None
+        assert session.cursor is not None
         session.subscribed |= new
         if self.rules.pending_before_snap:
             pending = self.delta(session, session.cursor.rev)

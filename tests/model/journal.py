@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from .board import Board, Pos, Row, Rows, merge
-from .rules import Rules
+from tests.model.board import Board, Pos, Row, Rows, merge
+from tests.model.rules import Rules
 
 NOWHERE = Pos("", 0)
 Token = tuple[int, str]  # counter, writer id: the counter alone may be handed out twice after a lost tail

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from .board import Pos, Quote, Shape, Value
+from tests.model.board import Pos, Quote, Shape, Value
 
 
 class Violation(AssertionError):

@@ -4,7 +4,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from .board import Pos, Quote, Shape
+from tests.model.board import Pos, Quote, Shape
 
 
 class Resume(NamedTuple):

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from random import Random
 from typing import TypeVar
 
-from .board import FIELDS, SHAPES, SYMBOLS, Row, Value
-from .bus import MemoryBus, StreamBus
-from .client import Client, Reader
-from .gateway import Gateway, Session
-from .journal import Message
-from .oracle import Oracle, Violation
-from .rules import CLAUSES, Rules
-from .writer import Writer
+from tests.model.board import FIELDS, SHAPES, SYMBOLS, Row, Value
+from tests.model.bus import MemoryBus, StreamBus
+from tests.model.client import Client, Reader
+from tests.model.gateway import Gateway, Session
+from tests.model.journal import Message
+from tests.model.oracle import Oracle, Violation
+from tests.model.rules import CLAUSES, Rules
+from tests.model.writer import Writer
 
 T = TypeVar("T")
 Schedule = list[tuple[str, int]]

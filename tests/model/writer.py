@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Mapping
 
-from .board import CANARY, Board, Value
-from .bus import LEASE_MS, MemoryBus
-from .journal import Journal, Message, Open, Token
-from .rules import Rules
+from tests.model.board import CANARY, Board, Value
+from tests.model.bus import LEASE_MS, MemoryBus
+from tests.model.journal import Journal, Message, Open, Token
+from tests.model.rules import Rules
 
 REVS_PER_MS = 1_000  # the first `rev` of an epoch is Unix time in µs
 CANARY_MS = 1_000
@@ -167,13 +167,15 @@ class Writer:
         self.last_canary = 0
 
     def _whole(self) -> Message:
-        assert self.board is not None and self.token is not None
+        assert self.board is not None
+        assert self.token is not None
         board = self.board
         return Message(board.epoch, self.token, board.rev, board.rev, dict(board.rows), first=True)
 
     def _republish(self, now: int) -> None:
         """Publish what is newer than `_pos`, in one call; the whole board where `_pos` is not of this epoch."""
-        assert self.board is not None and self.token is not None
+        assert self.board is not None
+        assert self.token is not None
         board, pos = self.board, self.bus.live.pos
         self.behind = False
         if pos == board.pos:
