@@ -23,7 +23,6 @@ from bhavcast.domain.shape import Shape, parse_fields
 from bhavcast.domain.tick import Source, Tick
 from bhavcast.gateway import quotes
 from bhavcast.gateway.gateway import Gateway
-from bhavcast.gateway import session as session_module
 from bhavcast.gateway.session import Session
 from bhavcast.hub import cohort as cohort_module
 from bhavcast.hub import hub as hub_module
@@ -478,15 +477,12 @@ class World:
 
     def _file(self, client: Client) -> None:
         """Keep what a client holds at a position, to resume from it at any later time."""
-        state = client.state
-        if (
-            len(self.archive) < 10
-            and state.quotes
-            and not state._reshaping
-            and all(quote["rev"] <= state.position.rev for quote in state.quotes.values())
-        ):  # type: ignore[union-attr]  # asked before
+        state, position = client.state, client.state.position
+        if len(self.archive) >= 10 or position is None or not state.quotes or state._reshaping:
+            return
+        if all(quote["rev"] <= position.rev for quote in state.quotes.values()):
             held = {symbol: dict(quote) for symbol, quote in state.quotes.items()}
-            self.archive.append((client.kind, str(state.position), state.subscribed, state.fields, state.depth, held))
+            self.archive.append((client.kind, str(position), state.subscribed, state.fields, state.depth, held))
 
     def resume_from_the_past(self) -> None:
         """Resume from a position of the past: exactly what changed since is sent, and the sum is the board."""
@@ -545,7 +541,7 @@ class World:
             # The order of sets must not depend on where things lie in memory.
             patch.setattr(Outbox, "__hash__", lambda outbox: outbox.sink.number)
             patch.setattr(Session, "__hash__", lambda session: session.outbox.sink.number)
-            patch.setattr(session_module.random, "uniform", self.rng.uniform)
+            patch.setattr("bhavcast.gateway.session.random.uniform", self.rng.uniform)
             try:
                 self._run(steps)
             except BaseException as error:
