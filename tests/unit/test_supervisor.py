@@ -347,7 +347,18 @@ async def test_a_consumer_that_stops_asking_leaves_nothing_running():
     await stage.settle()
     await stage.say(stage.batch())
     assert (await asked).ticks == [TICK]
-    await stream.aclose()  # type: ignore[attr-defined]
+    await stream.aclose()  # type: ignore[attr-defined]  # an async generator, by its port
     await stage.settle()
     assert stage.feeds[0].closed == 1
     assert len(asyncio.all_tasks()) == 1
+
+
+async def test_a_feed_that_says_nothing_is_due_is_not_held_to_the_calendar():
+    async with playing() as stage:
+        await stage.say(stage.batch())
+        stage.feeds[0].state = "not_due"  # a market-wide halt, which no calendar foresees
+        await stage.advance(45 * 60.0)
+        assert (stage.state(), stage.supervised.failures, len(stage.feeds)) == ("not_due", 0, 1)
+        stage.feeds[0].state = "live"
+        await stage.advance(STALE_S + 1)
+        assert stage.state() == "stale"

@@ -2,6 +2,7 @@
 
 import datetime
 import math
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ from bhavcast.feeds.recording import inspect
 from bhavcast.feeds.replay import ReplayFeed
 from bhavcast.feeds.sim.feed import SimFeed
 from bhavcast.feeds.sim.market import Market
+from bhavcast.feeds.supervisor import Supervised
 from bhavcast.flow import CURTAIN
 from bhavcast.journal.reader import Recovery
 from bhavcast.telemetry.clock import Clock, MarketClock
@@ -44,29 +46,36 @@ class Chosen:
 def choose(config: Config, clock: Clock, calendar: Calendar, universe: Universe, found: Recovery) -> Chosen:
     """Make the feed that the configuration names."""
     makers = {"sim": _sim, "bhavcopy": _bhavcopy, "replay": _replay}
-    chosen = makers[config.source_name](config, clock, calendar, universe, found)
-    if config.chaos:
-        instruments = chosen.universe.instruments
-        chosen.feed = ChaosFeed(
-            chosen.feed,
-            Chaos.parse(config.chaos),
-            seed=config.seed,
-            tick_of=lambda symbol: instruments[symbol].tick if symbol in instruments else 1,
-        )
-    return chosen
+    return makers[config.source_name](config, clock, calendar, universe, found)
 
 
 def _sim(config: Config, clock: Clock, calendar: Calendar, universe: Universe, found: Recovery) -> Chosen:
     market_clock = _clock(config, clock, _start(config, clock, calendar) if found.market is None else found.market)
     market = Market(universe, calendar, config.seed, config.rate)
-    if found.snapshot is not None and found.market is not None:
+    if found.snapshot is not None:
         _restore(market, found.snapshot)
-    feed = SimFeed(market, market_clock)
 
     def phase_of(cls: ScripClass, at: int) -> Phase:
-        return feed.phase_override(at) or calendar.phase(cls, at)
+        return market.phase_override(at) or calendar.phase(cls, at)
 
+    # The market outlives its feed: one that is begun anew goes on where the market is.
+    feed = Supervised(
+        lambda: _bent(config, universe, SimFeed(market, market_clock)),
+        SimFeed.source,
+        clock=clock,
+        now_ms=market_clock.now_ms,
+        ticks_due=calendar.ticks_due,
+        chance=random.random,
+    )
     return Chosen(feed, market_clock, phase_of, universe, endless=market_clock.virtual)
+
+
+def _bent(config: Config, universe: Universe, feed: Feed) -> Feed:
+    """Put the faults into a feed that the configuration asks for."""
+    if not config.chaos:
+        return feed
+    ticks = {symbol: instrument.tick for symbol, instrument in universe.instruments.items()}
+    return ChaosFeed(feed, Chaos.parse(config.chaos), seed=config.seed, tick_of=lambda symbol: ticks.get(symbol, 1))
 
 
 def _restore(market: Market, snapshot: Snapshot) -> None:
@@ -90,7 +99,7 @@ def _replay(config: Config, clock: Clock, calendar: Calendar, universe: Universe
     about = inspect(config.source_file).about
     paced = None if math.isinf(config.speed) else config.speed
     market_clock = MarketClock(clock, start_ms=about.started, speed=1.0 if paced is None else paced)
-    feed = ReplayFeed(config.source_file, market_clock, paced)
+    feed = _bent(config, about.universe, ReplayFeed(config.source_file, market_clock, paced))
     return Chosen(feed, market_clock, calendar.phase, about.universe, fixed=True)
 
 

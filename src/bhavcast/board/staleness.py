@@ -10,13 +10,15 @@ from bhavcast.board.board import LIVE, NO_DATA, Board, Row
 from bhavcast.domain import field
 from bhavcast.domain.change import Change
 from bhavcast.domain.field import Values
-from bhavcast.domain.session import TICKS_DUE_PHASES, Phase, ScripClass, class_of
+from bhavcast.domain.session import CLASSES, TICKS_DUE_PHASES, Phase, ScripClass, class_of
 from bhavcast.domain.tick import FeedState
 
 # A scrip that has not traded for this long is quiet: normal for most of the market's tail, worth knowing for the rest.
 QUIET_AFTER_MS: Final = 60_000
 # A polled source may miss this many of its own periods before its silence is the scrip's.
 QUIET_PERIODS: Final = 3
+# A row is looked at once in so many sweeps, while neither a phase nor a feed has changed: what is left is time alone.
+TURN: Final = 8
 # One sweep changes at most so many rows: at 09:15 every scrip changes its phase, and ticks must not wait for that.
 SLICE: Final = 1000
 _SILENT: Final[frozenset[FeedState]] = frozenset({"stale", "failed", "starting", "paused"})
@@ -30,24 +32,29 @@ class Staleness:
         self._phase_of = phase_of
         self._classes: dict[str, ScripClass] = {}
         self._next = 0
+        self._left = 0
+        self._seen: object = None
 
     def sweep(self, now: int, feeds: Mapping[str, FeedState]) -> list[Change]:
         """Return the transitions due at market time `now`, at most a slice of them; the rest come with the next sweep."""
-        phases: dict[ScripClass, Phase] = {}
-        changes: list[Change] = []
         order = self._board.order
-        for _ in range(len(order)):
+        phases: dict[ScripClass, Phase] = {cls: self._phase_of(cls, now) for cls in CLASSES}
+        seen = (phases, dict(feeds), len(order))
+        if seen != self._seen:
+            self._seen, self._left = seen, len(order)
+        turn = max(self._left, -(-len(order) // TURN))
+        changes: list[Change] = []
+        for _ in range(turn):
             row = order[self._next % len(order)]
-            self._next = (self._next + 1) % len(order)
-            cls = self._class(row)
-            phase = phases.get(cls)
-            if phase is None:
-                phase = phases[cls] = self._phase_of(cls, now)
-            change = self._judge(row, phase, now, feeds)
+            self._next += 1
+            self._left -= 1
+            change = self._judge(row, phases[self._class(row)], now, feeds)
             if change is not None:
                 changes.append(change)
                 if len(changes) >= SLICE:
                     break
+        self._left = max(self._left, 0)
+        self._next %= len(order) or 1
         return changes
 
     def _class(self, row: Row) -> ScripClass:

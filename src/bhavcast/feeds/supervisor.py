@@ -213,7 +213,8 @@ class Supervised:
         self._looked = now
         self._said = feed.state
         self._instruments = feed.instruments()
-        due = self._ticks_due(self._now_ms())
+        # A feed that knows better, of a market-wide halt perhaps, is believed: the calendar foresees none.
+        due = self._said != "not_due" and self._ticks_due(self._now_ms())
         if due and not self._due:
             self._silent_from = now  # what was silent while the market was, has its time yet
         self._due = due

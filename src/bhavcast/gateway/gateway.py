@@ -1,5 +1,6 @@
 """One gateway: its replica of the board, its clients, and what it knows of symbols."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -17,6 +18,11 @@ from bhavcast.telemetry.clock import Clock, MarketClock
 
 CANARY_SYMBOL: Final = "000000"
 _NOT_FRESH: Final = ("stale", "no_data", None)
+
+
+def fresh(rows: Iterable[Row]) -> int:
+    """Count the rows whose value is neither stale nor missing."""
+    return sum(row.values[STATE] not in _NOT_FRESH for row in rows)
 
 
 class Limits(Protocol):
@@ -68,10 +74,14 @@ class Gateway:
     draining: bool = False
     reads: int = 0
     fresh_reads: int = 0
+    # Rises whenever what a symbol means, or whether this gateway answers at all, may have changed.
+    generation: int = 0
     directory: Directory = field(default_factory=lambda: Directory(()))
     members: set[Member] = field(default_factory=set)
     quote: Encoder = field(init=False)
     hub: Hub = field(init=False)
+    _header: bytes = b""
+    _header_rev: int = -1
 
     def __post_init__(self) -> None:
         self.hub = Hub(self.replica, Encoder)
@@ -103,7 +113,14 @@ class Gateway:
             for member in list(self.members):
                 member.admit(new)
 
+    def drain(self) -> None:
+        """Answer nobody any more."""
+        self.draining = True
+        self.generation += 1
+
     def _learn(self) -> None:
+        self.generation += 1
+        self._header_rev = -1
         bases = msgspec.convert(self.replica.facts.get("indices", []), list[IndexBasis])
         self.directory = Directory((row.instrument for row in self.everyone()), bases)
 
@@ -121,16 +138,23 @@ class Gateway:
         """How far this gateway has come."""
         return f"{self.replica.epoch}:{self.replica.rev}"
 
+    def position_header(self) -> bytes:
+        """Return the position as a header line; made once per revision."""
+        rev = self.replica.rev
+        if rev != self._header_rev:
+            self._header_rev = rev
+            self._header = f"x-bhavcast-position: {self.position}\r\n".encode()
+        return self._header
+
     @property
     def ready(self) -> bool:
         """Whether there is a board to answer from."""
         return bool(self.replica.epoch) and not self.draining
 
-    def count_read(self, row: Row) -> None:
-        """Count a quote read, and whether it was answered with a value that is neither stale nor missing."""
-        self.reads += 1
-        if row.values[STATE] not in _NOT_FRESH:
-            self.fresh_reads += 1
+    def count_reads(self, rows: Iterable[Row], asked: int) -> None:
+        """Count quote reads, and those answered with a value that is neither stale nor missing."""
+        self.reads += asked
+        self.fresh_reads += fresh(rows)
 
     def row(self, symbol: str) -> Row:
         """Find the row of a code, id, ISIN or index; raise UnknownSymbol or AmbiguousSymbol."""

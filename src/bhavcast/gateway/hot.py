@@ -4,30 +4,61 @@ A subclass of uvicorn's httptools protocol. A request it can answer never become
 method, a body, an Origin, an upgrade, a pipeline) falls through to the application, which answers the same by the same
 functions (quotes.py). Without this class everything still works, slower.
 
-A client that keeps its connection sends the same headers again and again. Once the parser has read a block of headers
-and found it usual, the very same bytes after another request line need no second look.
+Clients send the same bytes again and again. Bytes that the parser has once found to be one whole, usual request for a
+hot URL need no second look: they are the key to a ready answer, which is made anew only when one of its quotes changed.
 """
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from time import perf_counter
 from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from bhavcast.board.board import Row
 from bhavcast.domain.errors import BhavcastError, HeadersTooLarge, Malformed, UrlTooLong
 from bhavcast.gateway import quotes
-from bhavcast.gateway.gateway import Gateway
-from bhavcast.telemetry.metrics import HttpCounters
+from bhavcast.gateway.gateway import Gateway, fresh
+from bhavcast.telemetry.metrics import HttpCounters, RouteCounter
 
 STOCK: Final = b"/api/stock/"
 BATCH: Final = b"/api/stocks/batch"
 MAX_URL: Final = 16 * 1024
 MAX_HEAD: Final = 32 * 1024
+MAX_READY: Final = 4096  # ready answers kept, of some kilobytes each
+READY_BYTES: Final = 8 * 1024  # a longer request is not kept as a key
 _USUAL: Final = frozenset(
     {b"host", b"user-agent", b"accept", b"accept-encoding", b"accept-language", b"connection", b"if-none-match"}
     | {b"cache-control", b"pragma", b"traceparent", b"tracestate"}
 )
+
+
+class Ready:
+    """An answer that stands as long as none of its quotes changes."""
+
+    __slots__ = ("asked", "body", "counter", "fresh", "head", "make", "rev", "rows", "stamp")
+
+    def __init__(self, make: Callable[[], quotes.Answer], counter: RouteCounter) -> None:
+        self.make = make
+        self.counter = counter
+        self.rows: tuple[Row, ...] = ()
+        self.rev = -1
+        self.asked = 0
+        self.fresh = 0
+        self.stamp = 0
+        self.head = b""
+        self.body = b""
+
+    def take(self, answer: quotes.Answer, head: bytes, asked: int) -> bool:
+        """Become this answer; return whether it is one that can stand."""
+        if answer.status not in (200, 304) or not answer.rows or len(answer.rows) != asked:
+            return False
+        self.rows, self.rev = answer.rows, max(row.rev for row in answer.rows)
+        self.stamp = answer.stamp or 0
+        self.head, self.body = head, answer.body
+        self.asked, self.fresh = asked, fresh(answer.rows)
+        return True
 
 
 class HotProtocol(HttpToolsProtocol):
@@ -37,13 +68,13 @@ class HotProtocol(HttpToolsProtocol):
     counters: HttpCounters
     host_allowed: Callable[[str], bool]
     constant_headers: bytes
-    hot: bool
+    ready: dict[bytes, Ready]
+    generation: int
+    dates: list[Any]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._raw: bytes | None = None
-        self._memo: bytes | None = None
-        self._memo_etag: str | None = None
+        self._raw = b""
         self._between = True
         self._head = 0
         self._answer: bytes | None = None
@@ -52,24 +83,46 @@ class HotProtocol(HttpToolsProtocol):
     # -- bytes ------------------------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        """Answer at once where these headers are known to be usual; else let the parser read them."""
-        memo = self._memo
-        if memo is not None and self._between and data.endswith(memo) and data.startswith(b"GET /api/stock"):
-            end = len(data) - len(memo)
-            if data.find(b"\r\n") == end and data[end - 9 : end] == b" HTTP/1.1" and end < MAX_URL:
-                answer = self._hot_answer(data[4 : end - 9], self._memo_etag)
-                if answer is not None:
-                    self._used_at = self.loop.time()
-                    self.transport.write(answer)
-                    return
+        """Answer at once what has been asked before; else let the parser read it."""
+        ready = self.ready.get(data)
+        if ready is not None and self._between and self.gateway.generation == type(self).generation:
+            answer = self._again(ready)
+            if answer is not None:
+                self.transport.write(answer)
+                self._used_at = self.loop.time()
+                return
         self._raw = data
-        if self._too_long(data):
-            return
-        super().data_received(data)
+        if not self._too_long(data):
+            super().data_received(data)
+
+    def _again(self, ready: Ready) -> bytes | None:
+        """Return a ready answer as of now; None where it cannot stand any more."""
+        if self.cycle is not None and not self.cycle.response_complete:  # type: ignore[redundant-expr]  # None at first
+            return None  # an earlier answer of this connection is still to be written
+        began = perf_counter()
+        rows = ready.rows
+        rev = rows[0].rev if len(rows) == 1 else max([row.rev for row in rows])
+        gateway = self.gateway
+        if rev != ready.rev:
+            answer = ready.make()
+            if not ready.take(answer, self._stable_head(answer), ready.asked):
+                return None
+        else:
+            gateway.reads += ready.asked
+            gateway.fresh_reads += ready.fresh
+        written = b"%b%b%bx-bhavcast-age-ms: %d\r\n\r\n%b" % (
+            ready.head,
+            self._dates(),
+            gateway.position_header(),
+            max(0, gateway.market.now_ms() - ready.stamp),
+            ready.body,
+        )
+        ready.counter.observe(200 if ready.body else 304, perf_counter() - began)
+        return written
 
     def _too_long(self, data: bytes) -> bool:
         """Refuse a head that does not end: httptools has no limit of its own."""
-        if not self._between:
+        if not self._between and self._head == 0:
             return False
         self._head += len(data)
         if self._head <= MAX_HEAD or b"\r\n\r\n" in data[: MAX_HEAD + 4]:
@@ -88,6 +141,8 @@ class HotProtocol(HttpToolsProtocol):
         self._refuse(Malformed(f"expected a request in HTTP/1.1: {msg}"))
 
     def _refuse(self, error: BhavcastError) -> None:
+        if self.transport.is_closing():
+            return
         answer = quotes.refusal(error)
         self.counters.count("unparsed", answer.status, 0.0)
         self.transport.write(self._written(answer, close=True))
@@ -107,11 +162,10 @@ class HotProtocol(HttpToolsProtocol):
         if len(self.url) > MAX_URL:
             self._refuse(UrlTooLong(f"expected a URL of at most {MAX_URL} bytes"))
             return
-        if self.hot and self.parser.get_method() == b"GET" and self._is_usual():
+        if self.parser.get_method() == b"GET" and self.url.startswith(b"/api/stock") and self._is_usual():
             etag = next((value.decode("latin-1") for name, value in self.headers if name == b"if-none-match"), None)
-            self._answer = self._hot_answer(self.url, etag)
+            self._answer = self._first(self.url, etag)
             if self._answer is not None:
-                self._remember(etag)
                 return
         super().on_headers_complete()
 
@@ -136,7 +190,7 @@ class HotProtocol(HttpToolsProtocol):
     def _is_usual(self) -> bool:
         if self.parser.get_http_version() != "1.1" or not self.parser.should_keep_alive():
             return False
-        if self.cycle is not None and not self.cycle.response_complete:  # type: ignore[redundant-expr]  # None before the first
+        if self.cycle is not None and not self.cycle.response_complete:  # type: ignore[redundant-expr]  # None at first
             return False  # an earlier answer of a pipeline is still to be written
         hosts = 0
         for name, value in self.headers:
@@ -147,14 +201,6 @@ class HotProtocol(HttpToolsProtocol):
                 if not self.host_allowed(value.decode("latin-1")):
                     return False
         return hosts == 1
-
-    def _remember(self, etag: str | None) -> None:
-        raw = self._raw
-        end = raw.find(b"\r\n") if raw is not None else -1
-        if raw is None or end < 0 or not raw.startswith(b"GET ") or not raw.endswith(b"\r\n\r\n"):
-            return
-        if raw.find(b"\r\n\r\n") == len(raw) - 4:  # one whole request and nothing else
-            self._memo, self._memo_etag = raw[end:], etag
 
     # -- keep-alive -------------------------------------------------------------------------------------------------
 
@@ -173,57 +219,73 @@ class HotProtocol(HttpToolsProtocol):
 
     # -- answers ----------------------------------------------------------------------------------------------------
 
-    def _hot_answer(self, target: bytes, etag: str | None) -> bytes | None:
-        """Return the whole response, or None where this is not a hot URL or the gateway cannot answer now."""
+    def _first(self, target: bytes, etag: str | None) -> bytes | None:
+        """Answer a request that is new to us; None where this is not a hot URL or the gateway cannot answer now."""
         gateway = self.gateway
-        if not gateway.ready:
+        path, _, query = target.partition(b"?")
+        if not gateway.ready or not target.isascii():
+            return None
+        text = query.decode("ascii")
+        make: Callable[[], quotes.Answer]
+        if path.startswith(STOCK) and b"/" not in path[len(STOCK) :]:
+            counter = self.counters.route("/api/stock/{symbol}")
+            make = partial(quotes.stock, gateway, path[len(STOCK) :].decode("ascii"), text, etag)
+        elif path == BATCH:
+            counter = self.counters.route("/api/stocks/batch")
+            make = partial(quotes.batch, gateway, text)
+        else:
             return None
         began = perf_counter()
-        path, _, query = target.partition(b"?")
-        try:
-            if path.startswith(STOCK) and b"/" not in path[len(STOCK) :]:
-                answer = quotes.stock(gateway, path[len(STOCK) :].decode("ascii"), query.decode("ascii"), etag)
-                route = "/api/stock/{symbol}"
-            elif path == BATCH:
-                answer = quotes.batch(gateway, query.decode("ascii"))
-                route = "/api/stocks/batch"
-            else:
-                return None
-        except UnicodeDecodeError:
-            return None
+        answer = make()
         written = self._written(answer)
-        self.counters.count(route, answer.status, perf_counter() - began)
+        counter.observe(answer.status, perf_counter() - began)
+        if b"since=" not in query:
+            self._keep(Ready(make, counter), answer)
         return written
 
-    def _written(self, answer: quotes.Answer, *, close: bool = False) -> bytes:
-        parts = [STATUS_LINE[answer.status]]
-        for name, value in self.server_state.default_headers:
-            parts += (name, b": ", value, b"\r\n")
-        parts.append(self.constant_headers)
-        extra = [f"content-type: {answer.content_type}\r\ncontent-length: {len(answer.body)}\r\n"]
-        if answer.status == 304:
-            extra = []
+    def _keep(self, ready: Ready, answer: quotes.Answer) -> None:
+        """Keep an answer under the bytes that asked for it, if they are one whole request and nothing else."""
+        raw = self._raw
+        whole = raw.startswith(b"GET ") and raw.find(b"\r\n\r\n") == len(raw) - 4 and len(raw) <= READY_BYTES
+        if not whole or not ready.take(answer, self._stable_head(answer), len(answer.rows)):
+            return
+        if type(self).generation != self.gateway.generation or len(self.ready) >= MAX_READY:
+            self.ready.clear()
+            type(self).generation = self.gateway.generation
+        self.ready[raw] = ready
+
+    def _dates(self) -> bytes:
+        """Return the server's own headers; uvicorn puts a new list of them in place once a second."""
+        headers = self.server_state.default_headers
+        if headers is not self.dates[0]:
+            self.dates[:] = [headers, b"".join([b"%b: %b\r\n" % header for header in headers])]
+        return self.dates[1]  # type: ignore[no-any-return]  # the second of the pair
+
+    def _stable_head(self, answer: quotes.Answer) -> bytes:
+        """Return the part of the head that does not move while the quotes do not change."""
+        parts = [STATUS_LINE[answer.status], self.constant_headers]
+        if answer.status != 304:
+            parts.append(b"content-type: %b\r\n" % answer.content_type.encode())
+            parts.append(b"content-length: %d\r\n" % len(answer.body))
         if answer.etag is not None:
-            extra.append(f"etag: {answer.etag}\r\n")
+            parts.append(b"etag: %b\r\n" % answer.etag.encode())
+        return b"".join(parts)
+
+    def _written(self, answer: quotes.Answer, *, close: bool = False) -> bytes:
+        parts = [self._stable_head(answer), self._dates()]
         if answer.pos is not None:
-            extra.append(f"x-bhavcast-position: {answer.pos}\r\n")
-        if answer.age_ms is not None:
-            extra.append(f"x-bhavcast-age-ms: {answer.age_ms}\r\n")
+            parts.append(b"x-bhavcast-position: %b\r\n" % answer.pos.encode())
+        if (stamp := answer.stamp) is not None:
+            parts.append(b"x-bhavcast-age-ms: %d\r\n" % quotes.age_ms(self.gateway, stamp))
         if answer.retry_after is not None:
-            extra.append(f"retry-after: {answer.retry_after}\r\n")
-        extra.append("connection: close\r\n\r\n" if close else "\r\n")
-        parts.append("".join(extra).encode("latin-1"))
+            parts.append(b"retry-after: %d\r\n" % answer.retry_after)
+        parts.append(b"connection: close\r\n\r\n" if close else b"\r\n")
         parts.append(answer.body)
         return b"".join(parts)
 
 
 def bind(
-    gateway: Gateway,
-    counters: HttpCounters,
-    host_allowed: Callable[[str], bool],
-    constant_headers: bytes,
-    *,
-    hot: bool,
+    gateway: Gateway, counters: HttpCounters, host_allowed: Callable[[str], bool], constant_headers: bytes
 ) -> type[asyncio.Protocol]:
     """Return the protocol class of one gateway."""
     names = {
@@ -231,6 +293,8 @@ def bind(
         "counters": counters,
         "host_allowed": staticmethod(host_allowed),
         "constant_headers": constant_headers,
-        "hot": hot,
+        "ready": {},
+        "generation": -1,
+        "dates": [None, b""],
     }
     return type("BoundHotProtocol", (HotProtocol,), names)

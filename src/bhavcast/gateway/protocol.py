@@ -90,7 +90,7 @@ def _explain(text: str) -> BadRequest:
 def message_id(payload: bytes | str, *, binary: bool) -> int | None:
     """Fish the id out of a message that is wrong otherwise, so that the client knows which one was refused."""
     try:
-        raw: Any = _raw_msgpack.decode(payload) if binary else _raw_json.decode(payload)  # type: ignore[arg-type]
+        raw: Any = _raw_msgpack.decode(payload) if binary else _raw_json.decode(payload)  # type: ignore[arg-type]  # text is JSON
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     found = raw.get("id") if isinstance(raw, dict) else None

@@ -4,6 +4,7 @@ The hot path (hot.py) writes them straight to the socket, the cold one (rest.py)
 answered is decided here, once.
 """
 
+from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl, unquote
 
@@ -27,9 +28,14 @@ class Answer(NamedTuple):
     body: bytes
     content_type: str = JSON
     etag: str | None = None
-    age_ms: int | None = None
-    retry_after: int | None = None
+    rows: tuple[Row, ...] = ()
     pos: str | None = None
+    retry_after: int | None = None
+
+    @property
+    def stamp(self) -> int | None:
+        """Return the oldest exchange time among the quotes of this answer."""
+        return oldest(self.rows)
 
 
 def refusal(error: BhavcastError) -> Answer:
@@ -42,16 +48,16 @@ def stock(gateway: Gateway, symbol: str, query: str, if_none_match: str | None) 
     try:
         shape = _shape(parameters(query, ("fields", "depth")))
         row = gateway.row(_decoded(symbol))
-        gateway.count_read(row)
         if not row.has_data:
             raise NoDataYet(f"{row.symbol} exists, and nothing has been seen of it yet")
     except BhavcastError as error:
+        gateway.count_reads((), 1)
         return refusal(error)
+    gateway.count_reads((row,), 1)
     etag = f'"{gateway.replica.epoch}:{row.rev}:{gateway.link}"'
-    age = age_ms(gateway, row)
     if if_none_match is not None and _matches(if_none_match, etag):
-        return Answer(304, b"", etag=etag, age_ms=age, pos=gateway.position)
-    return Answer(200, _encoded(gateway, row, shape), etag=etag, age_ms=age, pos=gateway.position)
+        return Answer(304, b"", etag=etag, rows=(row,), pos=gateway.position)
+    return Answer(200, _encoded(gateway, row, shape), etag=etag, rows=(row,), pos=gateway.position)
 
 
 def batch(gateway: Gateway, query: str) -> Answer:
@@ -66,7 +72,7 @@ def batch(gateway: Gateway, query: str) -> Answer:
             return _since(gateway, symbols, Position.parse(asked["since"], field="since"), shape)
     except BhavcastError as error:
         return refusal(error)
-    ages: list[int] = []
+    rows: list[Row] = []
     parts = []
     for text in symbols:
         found = _quote_or_error(gateway, text)
@@ -74,9 +80,10 @@ def batch(gateway: Gateway, query: str) -> Answer:
             parts.append(encode.encode(found, binary=False))
         else:
             parts.append(_encoded(gateway, found, shape))
-            ages.append(age_ms(gateway, found))
+            rows.append(found)
+    gateway.count_reads(rows, len(symbols))
     body = b"[" + b",".join(parts) + b"]"
-    return Answer(200, body, age_ms=_oldest(ages), pos=gateway.position)
+    return Answer(200, body, rows=tuple(rows), pos=gateway.position)
 
 
 def _since(gateway: Gateway, symbols: list[str], position: Position, shape: Shape) -> Answer:
@@ -85,28 +92,24 @@ def _since(gateway: Gateway, symbols: list[str], position: Position, shape: Shap
         raise Behind(f"this gateway is at revision {replica.rev}, the reader at {position.rev}")
     recovered = position.epoch == replica.epoch
     quotes: list[dict[str, Any]] = []
-    ages: list[int] = []
+    rows: list[Row] = []
     for text in symbols:
         found = _quote_or_error(gateway, text)
         if isinstance(found, dict):
             quotes.append(found)
             continue
-        ages.append(age_ms(gateway, found))
+        rows.append(found)
         row = encode.delta(found, shape, position.rev) if recovered else encode.full(found, shape)
         if row is not None:
             quotes.append(row)
+    gateway.count_reads(rows, len(symbols))
     told = {"pos": gateway.position, "recovered": recovered, "link": gateway.link, "q": quotes}
-    return Answer(200, encode.encode(told, binary=False), age_ms=_oldest(ages), pos=gateway.position)
-
-
-def _oldest(ages: list[int]) -> int | None:
-    return max(ages) if ages else None
+    return Answer(200, encode.encode(told, binary=False), rows=tuple(rows), pos=gateway.position)
 
 
 def _quote_or_error(gateway: Gateway, text: str) -> Row | dict[str, Any]:
     try:
         row = gateway.row(text)
-        gateway.count_read(row)
         if not row.has_data:
             raise NoDataYet("the scrip exists, and nothing has been seen of it yet")
     except BhavcastError as error:
@@ -120,10 +123,15 @@ def _encoded(gateway: Gateway, row: Row, shape: Shape) -> bytes:
     return encode.encode(encode.full(row, shape), binary=False)
 
 
-def age_ms(gateway: Gateway, row: Row) -> int:
-    """Return how old a quote is, by the market clock."""
-    stamp = row.values[field.TIMESTAMP]
-    return max(0, gateway.market.now_ms() - stamp) if isinstance(stamp, int) else 0
+def oldest(rows: Iterable[Row]) -> int | None:
+    """Return the oldest exchange time of some quotes, None where none has any."""
+    stamps = [stamp for row in rows if isinstance(stamp := row.values[field.TIMESTAMP], int)]
+    return min(stamps) if stamps else None
+
+
+def age_ms(gateway: Gateway, stamp: int) -> int:
+    """Return how old a quote of that exchange time is, by the market clock."""
+    return max(0, gateway.market.now_ms() - stamp)
 
 
 def parameters(query: str, known: tuple[str, ...]) -> dict[str, str]:

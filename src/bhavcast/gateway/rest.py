@@ -142,14 +142,14 @@ def _gateway(request: Request[Any, Any, Any]) -> Gateway:
     return gateway
 
 
-def _told(answer: quotes.Answer) -> Response[bytes]:
+def _told(gateway: Gateway, answer: quotes.Answer) -> Response[bytes]:
     headers = {}
     if answer.etag is not None:
         headers["ETag"] = answer.etag
     if answer.pos is not None:
         headers["X-Bhavcast-Position"] = answer.pos
-    if answer.age_ms is not None:
-        headers["X-Bhavcast-Age-Ms"] = str(answer.age_ms)
+    if answer.stamp is not None:
+        headers["X-Bhavcast-Age-Ms"] = str(quotes.age_ms(gateway, answer.stamp))
     if answer.retry_after is not None:
         headers["Retry-After"] = str(answer.retry_after)
     return Response(answer.body, status_code=answer.status, media_type=answer.content_type, headers=headers)
@@ -165,7 +165,8 @@ async def stock(
 ) -> Response[bytes]:
     """Answer one quote. An ETag comes with it; with If-None-Match the answer is 304 while nothing has changed."""
     raw = request.scope["raw_path"].decode("latin-1").removeprefix("/api/stock/")
-    return _told(quotes.stock(_gateway(request), raw, _query(request), request.headers.get("if-none-match")))
+    gateway = _gateway(request)
+    return _told(gateway, quotes.stock(gateway, raw, _query(request), request.headers.get("if-none-match")))
 
 
 @get("/api/stocks/batch", responses=_responses(list[Quote], [_EXAMPLE], 503), tags=["Quotes"])  # type: ignore[valid-type]  # made at run time from the table of fields
@@ -180,7 +181,8 @@ async def batch(
 
     With `since` an object: its `pos` is the next `since`, `recovered` tells whether `q` is only what changed.
     """
-    return _told(quotes.batch(_gateway(request), _query(request)))
+    gateway = _gateway(request)
+    return _told(gateway, quotes.batch(gateway, _query(request)))
 
 
 @get("/api/stocks", tags=["Scrips"], responses=_responses(dict[str, Any], {"stocks": [], "next": None}))

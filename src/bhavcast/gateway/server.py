@@ -71,7 +71,7 @@ class GatewayServer:
             streams={"/api/stream": sse.stream(gateway)},
             draining=lambda: gateway.draining,
         )
-        protocol = hot.bind(gateway, self.counters, gate.host_allowed, CONSTANT_HEADERS, hot=hot_path)
+        protocol = hot.bind(gateway, self.counters, gate.host_allowed, CONSTANT_HEADERS)
         self._server = Quiet(
             uvicorn.Config(
                 edge,
@@ -104,7 +104,7 @@ class GatewayServer:
 
     async def stop(self) -> None:
         """Send the streaming clients away, spread over the drain time, then end."""
-        self._gateway.draining = True
+        self._gateway.drain()
         members = list(self._gateway.members)
         slice_ = max(1, len(members) // 20)
         for start in range(0, len(members), slice_):

@@ -81,7 +81,8 @@ class Session:
         self._check_total(set().union(*ok.values(), *self._items.values()))
         new = {item: slots for item, slots in ok.items() if item not in self._items}
         self._tell(self._ack(message.id, list(ok), bad, len(self._slots(self._items | new)), hz))
-        self._show(shape, hz, message.id)
+        if self._show(shape, hz):
+            new, self._items = self._items | new, {}
         self._take(new, message.id)
 
     def _unsub(self, message: protocol.Unsub) -> None:
@@ -110,8 +111,11 @@ class Session:
         if message.symbols is not None:
             self._items = {item: slots for item, slots in self._items.items() if item in ok}
             self._narrow()
-        self._show(shape, hz, message.id)
-        if message.symbols is not None:
+        if self._show(shape, hz):
+            held, self._items = dict(ok), {}
+            if held or message.symbols is not None:
+                self._take(held, message.id)
+        elif message.symbols is not None:
             self._take({item: slots for item, slots in ok.items() if item not in self._items}, message.id)
 
     def _resume(self, message: protocol.Resume) -> None:
@@ -121,7 +125,7 @@ class Session:
         shape, hz = self._wish(message.fields, message.depth, message.hz)
         ok, bad = self._expand(message.symbols)
         self._check_total(self._slots(ok))
-        self._show(shape, hz, message.id)
+        self._show(shape, hz)
         if position.rev > self._gateway.replica.rev:
             # It comes from a gateway that is ahead of this one: nothing older than what it knows may be sent to it.
             self._waiting = asyncio.get_running_loop().create_task(self._wait(message.id, position, ok, bad))
@@ -244,11 +248,14 @@ class Session:
         self._hub.encoder(shape)  # refuses one field list too many before anything is changed
         return shape, self.outbox.hz if hz is None else protocol.rate(hz)
 
-    def _show(self, shape: Shape, hz: float, message_id: int | None) -> None:
+    def _show(self, shape: Shape, hz: float) -> bool:
+        """Apply a wish; return whether it dropped the position, so that everything has to be sent again."""
         if shape != self.outbox.shape:
-            self._hub.reshape(self.outbox, shape, hz, self._gateway.clock.monotonic(), message_id)
-        elif hz != self.outbox.hz:
+            self._hub.reshape(self.outbox, shape, hz)
+            return True
+        if hz != self.outbox.hz:
             self._hub.move(self.outbox, hz)
+        return False
 
     def _shown(self) -> dict[str, Any]:
         shape = self.outbox.shape

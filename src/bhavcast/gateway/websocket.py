@@ -6,11 +6,11 @@ measured, the number of sends costs, not the bytes, and the library's own send i
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import structlog
-from websockets.exceptions import InvalidState
+from websockets.exceptions import InvalidState, NegotiationError
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request, Response
 from websockets.protocol import State
@@ -27,6 +27,7 @@ CLOSE_TIMEOUT_S: Final = 1.0
 # conflates.
 NOTSENT_LOWAT: Final = 16 * 1024
 SEND_BUFFER: Final = 256 * 1024
+_SUBPROTOCOLS: Final = (Subprotocol(protocol.JSON), Subprotocol(protocol.MSGPACK))
 _TCP_NOTSENT_LOWAT: Final = getattr(socket, "TCP_NOTSENT_LOWAT", 25)
 
 
@@ -38,6 +39,16 @@ def frame_header(length: int, *, binary: bool) -> bytes:
     if length < 65536:
         return first + b"\x7e" + length.to_bytes(2, "big")
     return first + b"\x7f" + length.to_bytes(8, "big")
+
+
+def _select_subprotocol(_: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+    """Take the first offer that is ours; a client that offers none speaks JSON."""
+    for each in offered:
+        if each in _SUBPROTOCOLS:
+            return each
+    if offered:
+        raise NegotiationError(f"expected one of {', '.join(_SUBPROTOCOLS)}, got {', '.join(offered)[:80]}")
+    return None
 
 
 class WebSocket(asyncio.Protocol):
@@ -61,7 +72,7 @@ class WebSocket(asyncio.Protocol):
         self._admit = admit
         self._connections = connections
         self._ws = ServerProtocol(
-            subprotocols=[Subprotocol(protocol.JSON), Subprotocol(protocol.MSGPACK)], max_size=max_bytes
+            subprotocols=_SUBPROTOCOLS, select_subprotocol=_select_subprotocol, max_size=max_bytes
         )
         self._session: Session | None = None
         self._message: list[bytes] = []
@@ -72,9 +83,8 @@ class WebSocket(asyncio.Protocol):
 
     # -- asyncio speaks ---------------------------------------------------------------------------------------------
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # a stream's transport
         """Take over a connection whose request follows as data."""
-        assert isinstance(transport, asyncio.Transport)
         self.transport = transport
         self._connections.add(self)
         sock = transport.get_extra_info("socket")

@@ -120,23 +120,17 @@ class Hub:
         new.join(outbox, behind=behind)
         self._drop_if_empty(old)
 
-    def reshape(self, outbox: Outbox, shape: Shape, hz: float, now: float, message_id: int | None) -> None:
-        """Change what a client is shown: its position is dropped, everything it subscribed comes again."""
-        new = self._cohort(shape, hz)
-        old = self.cohort(outbox)
-        pending = [row for snap in outbox.snaps for row in snap.rows]
-        everything = outbox.everything or any(snap.whole_market for snap in outbox.snaps)
-        held = {row.slot: row for row in [*old.rows(outbox), *pending]}
+    def reshape(self, outbox: Outbox, shape: Shape, hz: float) -> None:
+        """Change what a client is shown: its position and its subscriptions are dropped, to be added anew."""
+        old, new = self.cohort(outbox), self._cohort(shape, hz)
         old.leave(outbox)
         outbox.want(set())
         outbox.everything = False
         outbox.snaps.clear()
         outbox.snap_rev = None
+        self.pumping.discard(outbox)
         new.join(outbox, behind=None)
-        if new is not old:
-            self._drop_if_empty(old)
-        if held:
-            self.add(outbox, [held[slot] for slot in sorted(held)], message_id, now, everything=everything)
+        self._drop_if_empty(old)
 
     def resume(self, outbox: Outbox, rows: Sequence[Row], since: int, now: float, *, everything: bool) -> int:
         """Bring a client that holds these rows as of revision `since` up to date by one frame; return what changed."""

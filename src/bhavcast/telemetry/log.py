@@ -18,7 +18,9 @@ def configure(form: Literal["console", "json"], level: str) -> None:
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer()
         if form == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        else structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
     )
     faults = [structlog.processors.format_exc_info] if form == "json" else []
     structlog.configure(

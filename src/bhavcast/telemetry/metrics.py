@@ -44,40 +44,59 @@ BUCKETS: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.
 Sample = tuple[tuple[str, ...], float]
 
 
-class HttpCounters:
-    """What is counted of HTTP: a dictionary entry and a bucket per request."""
+class RouteCounter:
+    """What is counted of one route: requests by method and status, and how long they took."""
+
+    __slots__ = ("buckets", "requests", "seconds")
 
     def __init__(self) -> None:
-        self.requests: dict[tuple[str, str, int], int] = {}
-        self.buckets: dict[str, list[int]] = {}
-        self.seconds: dict[str, float] = {}
-        self.fresh_reads = 0
-        self.reads = 0
+        self.requests: dict[tuple[str, int], int] = {}
+        self.buckets = [0] * (len(BUCKETS) + 1)
+        self.seconds = 0.0
+
+    def observe(self, status: int, seconds: float, method: str = "GET") -> None:
+        """Count one request."""
+        key = (method, status)
+        self.requests[key] = self.requests.get(key, 0) + 1
+        self.buckets[0 if seconds <= BUCKETS[0] else bisect.bisect_left(BUCKETS, seconds)] += 1
+        self.seconds += seconds
+
+
+class HttpCounters:
+    """What is counted of HTTP, by route."""
+
+    def __init__(self) -> None:
+        self.routes: dict[str, RouteCounter] = {}
+        # The server errors of the main route exist from the start, so that their rate does.
+        self.route("/api/stock/{symbol}").requests.update({("GET", 200): 0, ("GET", 500): 0, ("GET", 503): 0})
+
+    def route(self, route: str) -> RouteCounter:
+        """Return the counter of a route."""
+        counter = self.routes.get(route)
+        if counter is None:
+            counter = self.routes[route] = RouteCounter()
+        return counter
 
     def count(self, route: str, status: int, seconds: float, method: str = "GET") -> None:
         """Count one request."""
-        key = (method, route, status)
-        self.requests[key] = self.requests.get(key, 0) + 1
-        buckets = self.buckets.get(route)
-        if buckets is None:
-            buckets = self.buckets[route] = [0] * (len(BUCKETS) + 1)
-            self.seconds[route] = 0.0
-        buckets[bisect.bisect_left(BUCKETS, seconds)] += 1
-        self.seconds[route] += seconds
+        self.route(route).observe(status, seconds, method)
 
     def samples(self) -> list[Sample]:
-        """Return the request counters; 5xx of the quote route is there from the start, so that a rate exists."""
-        known = {("GET", "/api/stock/{symbol}", 200): 0, ("GET", "/api/stock/{symbol}", 503): 0} | self.requests
-        return [((method, route, str(status)), float(count)) for (method, route, status), count in known.items()]
+        """Return the request counters."""
+        return [
+            ((method, route, str(status)), float(count))
+            for route, counter in self.routes.items()
+            for (method, status), count in counter.requests.items()
+        ]
 
     def histogram(self) -> Iterator[tuple[str, list[tuple[str, float]], float]]:
         """Yield per route the cumulative buckets and the sum of seconds."""
-        for route, counts in self.buckets.items():
+        for route, counter in self.routes.items():
             total, cumulative = 0, []
-            for bound, count in zip([*map(str, BUCKETS), "+Inf"], counts, strict=True):
+            for bound, count in zip([*map(str, BUCKETS), "+Inf"], counter.buckets, strict=True):
                 total += count
                 cumulative.append((bound, float(total)))
-            yield route, cumulative, self.seconds[route]
+            yield route, cumulative, counter.seconds
 
 
 class Exposition:

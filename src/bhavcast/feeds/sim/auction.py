@@ -64,13 +64,9 @@ class Auction:
     def bid_ladder(self) -> Ladder:
         """Return the five highest bids; in an auction they may well be above the asks."""
         rows = zip(reversed(self.prices), reversed(self.bids), strict=True)
-        return tuple([(price, shares, 1 + shares % 5) for price, shares in rows if shares][:DEPTH])
+        return tuple([(price, shares, min(shares, 1 + price % 7)) for price, shares in rows if shares][:DEPTH])
 
     def ask_ladder(self) -> Ladder:
         """Return the five lowest asks."""
         rows = zip(self.prices, self.asks, strict=True)
-        return tuple([(price, shares, 1 + shares % 5) for price, shares in rows if shares][:DEPTH])
-
-    def behind(self, bids: Ladder, asks: Ladder) -> tuple[int, int]:
-        """Return the shares that wait behind the given levels of both sides."""
-        return sum(self.bids) - sum(held[1] for held in bids), sum(self.asks) - sum(held[1] for held in asks)
+        return tuple([(price, shares, min(shares, 1 + price % 7)) for price, shares in rows if shares][:DEPTH])

@@ -10,7 +10,7 @@ from bhavcast.feeds.sim.chance import SIZE_MASK, SIZES
 
 DEPTH: Final = 5
 # Old levels farther from the new best than this many gaps are given up: after a jump the book forms anew.
-KEPT_GAPS: Final = 12
+KEPT_GAPS: Final = 8
 
 
 def level(price: int, bits: int, typical: float, lot: int) -> Level:

@@ -12,7 +12,7 @@ SLICE_MS: Final = 1_800_000
 # A: how far trades of a slice stray from the line between its ends, as a part of the slice's standard deviation.
 STRAY: Final = 0.5
 # Orders placed at most per scrip when an auction is told at once.
-ORDERS: Final = 12
+ORDERS: Final = 8
 # What a trade takes on average, of its typical size: large orders find too little waiting.
 _TAKEN: Final = 0.9
 
@@ -48,4 +48,4 @@ def _print(scrip: Scrip, path: tuple[int, ...], lots: int, prints: int, span: tu
 def order_through(scrip: Scrip, end: int, ticks: float, world: World, weight: float) -> None:
     """Let orders gather in a call auction until `end`."""
     for _ in range(min(ORDERS, int(ticks + world.bits(8) / 256))):
-        scrip.enter(end, world, weight)
+        scrip.order(end, world, weight)

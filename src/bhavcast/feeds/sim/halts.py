@@ -33,6 +33,12 @@ class Breaker:
         """Return the per cent of the index that would halt the market next."""
         return next((level for level in LEVELS if level > self.passed), None)
 
+    def resume(self, level: int, interrupted: bool, now: int, session_end: int) -> None:
+        """Go on after a restart: the index stands beyond `level`; an interrupted halt begins anew."""
+        self.passed = level
+        if interrupted:
+            self.trip(level or LEVELS[0], now, session_end)
+
     def trip(self, percent: int, now: int, session_end: int) -> bool:
         """Halt from `now` on if the rules of the time of day say so; return whether they do."""
         self.passed = percent

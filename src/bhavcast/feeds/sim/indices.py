@@ -33,7 +33,7 @@ class IndexState:
         self.close = known.get(field.CLOSE_PRICE, 0)
         self.moved = bool(self.open)
 
-    def move(self, percent: int) -> bool:
+    def moved_by(self, percent: int) -> bool:
         """Return whether the index is at least `percent` away from its previous close."""
         now = self.basis.value(self.cap)
         return bool(self.previous) and abs(now - self.previous) * 100 >= percent * self.previous

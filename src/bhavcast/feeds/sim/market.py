@@ -20,7 +20,7 @@ from bhavcast.domain.universe import Universe
 from bhavcast.feeds.sim import coast
 from bhavcast.feeds.sim.chance import NORMAL_BITS, NORMALS
 from bhavcast.feeds.sim.group import Group
-from bhavcast.feeds.sim.halts import Breaker, Halt
+from bhavcast.feeds.sim.halts import LEVELS, Breaker, Halt
 from bhavcast.feeds.sim.indices import IndexState
 from bhavcast.feeds.sim.returns import World
 from bhavcast.feeds.sim.roster import indices_of, scrips_of
@@ -46,6 +46,7 @@ MOST_PER_TRADE: Final = 3.0
 DAY_BEGINS_AT: Final = time(DAY_BEGINS // 60, DAY_BEGINS % 60)
 
 _ENTRY: Final = CALL_AUCTION_PHASES - {"pre_open_match", "cas_match"}
+_HALT_PHASES: Final = ("halted", "auction_after_halt")
 _CLOSED: Final[frozenset[Phase]] = frozenset({"closing", "post_close", "closed"})
 _Action = Callable[[Scrip, int], Tick | None]
 
@@ -56,7 +57,7 @@ class _Sweep:
     def __init__(self, scrips: Sequence[Scrip], action: _Action, over_ms: int) -> None:
         self._left: Iterator[Scrip] = iter(scrips)
         self._action = action
-        self._each = -(-len(scrips) * STEP_MS // over_ms) or 1
+        self._each = -(-len(scrips) * STEP_MS // over_ms)
 
     def step(self, now: int, out: list[Tick]) -> bool:
         """Do the next few; return whether there may be more."""
@@ -94,6 +95,7 @@ class Market:
         self._world.trades_per_tick = max(1, round(USUAL_RATE / rate))
         self._world.qty_scale = min(USUAL_RATE / rate, MOST_PER_TRADE)
         self._groups = self._make_groups()
+        self._busy: list[Group] = []  # the groups with something to do
         self._breaker = Breaker()
         self._sweeps: list[_Sweep] = []
         self._pending: list[Tick] = []
@@ -115,7 +117,7 @@ class Market:
         self._begin(day, at_ist(day, DAY_BEGINS_AT))
         self.leap(at_ms)
 
-    def restore(self, rows: Mapping[str, Values], at_ms: int, halts: Sequence[Halt] = ()) -> None:
+    def restore(self, rows: Mapping[str, Values], at_ms: int) -> None:
         """Go on from a board that stood like this at `at_ms` (of the same trading date)."""
         for scrip in self.scrips:
             known = rows.get(scrip.symbol, {}).get(field.PREVIOUS_CLOSE)
@@ -124,19 +126,34 @@ class Market:
         self._begin(self._calendar.trading_date(at_ms), at_ms)
         self._sweeps.clear()
         for scrip in self.scrips:
-            if scrip.symbol in rows:
-                scrip.restore(rows[scrip.symbol], self._world)
+            scrip.restore(rows.get(scrip.symbol, {}), self._world)
         for index in self.indices:
             index.restore(rows.get(index.basis.symbol, {}))
-        self._breaker.halts = list(halts)
-        self._breaker.passed = 10 if halts else 0
+        self._resume_halts(rows)
         for group in self._groups:
             group.phase = self._phase_of(group, self.now)
             if self.now >= self._mark_of(group):
                 self._mark(group)
+            self._resume_auctions(group, rows)
             self._enter(group, group.phase, self._pending)
         self._set_next_turn()
         self._set_pace()
+
+    def _resume_halts(self, rows: Mapping[str, Values]) -> None:
+        if self.indices:
+            passed = max([level for level in LEVELS if self._leading().moved_by(level)], default=0)
+            member = next(iter(self._leading().basis.members), "")
+            interrupted = rows.get(member, {}).get(field.PHASE) in _HALT_PHASES
+            self._breaker.resume(passed, interrupted, self.now, self._session_end)
+
+    def _resume_auctions(self, group: Group, rows: Mapping[str, Values]) -> None:
+        """Gather orders anew where an auction was going on, and match them where it should have matched by now."""
+        for scrip in group.scrips:
+            if rows.get(scrip.symbol, {}).get(field.INDICATIVE_PRICE) is not None:
+                weight = AUCTION_WEIGHT.get(group.phase, 1.0)
+                coast.order_through(scrip, self.now, coast.ORDERS, self._world, weight)
+        if group.phase not in _ENTRY:
+            self._match(group, closing=group.phase == "cas_match")
 
     def _begin(self, day: date, now: int) -> None:
         """Begin a trading day at its previous closes."""
@@ -152,9 +169,10 @@ class Market:
             cap = index.basis.cap(self._closes)
             index.new_day(cap, self._index_closes[index.basis.symbol] or index.basis.value(cap))
         for group in self._groups:
-            group.new_day(self._calendar.windows(day, group.cls))
-        self._session_end = max(group.session[1] for group in self._groups)
+            group.new_day(self._calendar.windows(day, group.cls), chance)
+        self._session_end = max([group.session[1] for group in self._groups], default=0)
         self._breaker.new_day()
+        self._busy = []
         self._sweeps = [_Sweep(self.scrips, lambda scrip, at: scrip.basis(at), BASIS_MS)]
         self._next_turn = self.now
 
@@ -163,14 +181,14 @@ class Market:
     @property
     def idle(self) -> bool:
         """Whether nothing will happen until the next turn of a phase."""
-        return not self._sweeps and not any(group.pace for group in self._groups)
+        return not self._busy and not self._sweeps
 
     def advance(self, to_ms: int) -> list[Tick]:
         """Let the market go on until `to_ms` and return what happened, in order."""
         out, self._pending = self._pending, []
         last = to_ms - STEP_MS
         while self.now <= last:
-            if self.idle and self._next_turn > self.now + STEP_MS:
+            if not self._busy and self.idle and self._next_turn > self.now + STEP_MS:
                 reach = min(self._next_turn - 1, to_ms)
                 self.now = max(self.now, reach - reach % STEP_MS)
                 if self.now > last:
@@ -191,9 +209,12 @@ class Market:
             self._keep_closes()
             self._begin(day, at_ist(day, DAY_BEGINS_AT))
         self._coast(to_ms)
-        self._pending = [scrip.whole(self.now) for scrip in self.scrips]
-        self._pending += [index.whole(self.now) for index in self.indices]
+        self._pending = self.whole()
         self._set_pace()
+
+    def whole(self) -> list[Tick]:
+        """Return how everything stands, one tick for each scrip and index."""
+        return [scrip.whole(self.now) for scrip in self.scrips] + [index.whole(self.now) for index in self.indices]
 
     def _step(self, now: int, out: list[Tick]) -> None:
         if now >= self._next_turn or self._forced is not None:
@@ -202,13 +223,12 @@ class Market:
             self._world.pass_time(FACTOR_MS)
         if self._sweeps:
             self._sweeps = [sweep for sweep in self._sweeps if sweep.step(now, out)]
-        for group in self._groups:
-            if group.pace:
-                group.credit += group.pace
+        for group in self._busy:
+            group.credit += group.pace
+            if group.credit >= 1:
                 due = int(group.credit)
-                if due:
-                    group.credit -= due
-                    self._act(group, due, now, out)
+                group.credit -= due
+                self._act(group, due, now, out)
         if now % SECOND_MS == 0:
             self._each_second(now, out)
 
@@ -231,7 +251,7 @@ class Market:
                 out.append(index.basis_tick(now))
         self._set_pace()
         level = self._breaker.next_level()
-        if level is not None and self.indices and self._trading() and self._leading().move(level):
+        if level is not None and self.indices and self._trading() and self._leading().moved_by(level):
             self._forced = level
 
     def _set_pace(self) -> None:
@@ -239,6 +259,7 @@ class Market:
         burst = max(0.2, 1 + PACE_SIGMA * NORMALS[self._world.bits(NORMAL_BITS)])
         for group in self._groups:
             group.pace = self._rate * group.part * group.busy(self.now) * burst * STEP_MS / SECOND_MS
+        self._busy = [group for group in self._groups if group.pace]
         self._world.vol = max([group.busy(self.now) for group in self._groups], default=0.0) ** 0.5
 
     def _trading(self) -> bool:
@@ -314,18 +335,25 @@ class Market:
 
     def _change(self, group: Group, phase: Phase, now: int, out: list[Tick]) -> None:
         """Take a group from its phase to the next."""
-        for sweep in self._sweeps:
-            sweep.drain(now, out)
-        self._sweeps.clear()
+        self._finish_sweeps(now, out)
         left, group.phase = group.phase, phase
         group.credit = 0.0
         if left in _ENTRY and phase == "halted":
-            for scrip in group.scrips:
-                scrip.auction = None
+            self._sweep(group, lambda scrip, at: scrip.abandon(at))
         elif left in _ENTRY:
-            closing, world = left == "cas_entry", self._world
-            self._sweep(group, lambda scrip, at: scrip.match(at, world, closing))
+            self._match(group, closing=left == "cas_entry")
+        if phase == "continuous":  # a book that still waits for its match would be crossed
+            self._finish_sweeps(now, out)
         self._enter(group, phase, out)
+
+    def _match(self, group: Group, *, closing: bool) -> None:
+        world = self._world
+        self._sweep(group, lambda scrip, at: scrip.match(at, world, closing))
+
+    def _finish_sweeps(self, now: int, out: list[Tick]) -> None:
+        for sweep in self._sweeps:
+            sweep.drain(now, out)
+        self._sweeps.clear()
 
     def _enter(self, group: Group, phase: Phase, out: list[Tick]) -> None:
         if phase == "continuous" or phase in _ENTRY:
@@ -374,9 +402,7 @@ class Market:
         self._place_books()
 
     def _drain(self, untold: list[Tick]) -> None:
-        for sweep in self._sweeps:
-            sweep.drain(self.now, untold)
-        self._sweeps.clear()
+        self._finish_sweeps(self.now, untold)
         self._pending.clear()
         untold.clear()
 
@@ -412,6 +438,8 @@ class Market:
 
     def _place_books(self) -> None:
         for group in self._groups:
-            if group.phase == "continuous":
-                for scrip in group.scrips:
+            for scrip in group.scrips:
+                if scrip.auction is not None:
+                    scrip.gather()
+                elif group.phase == "continuous":
                     scrip.quote_around(scrip.fair(self.now, self._world), self._world.bits(32))

@@ -43,7 +43,7 @@ class Scrip:
     """
 
     __slots__ = (
-        "ask", "ask_behind", "asks", "auction", "base", "beta", "bid", "bid_behind", "bids", "close", "depth",
+        "ask", "ask_total", "asks", "auction", "base", "beta", "bid", "bid_total", "bids", "close", "depth",
         "drift", "gap", "half", "high", "indices", "instrument", "last", "last_quantity", "last_time", "locked",
         "lot", "low", "lower", "mark_turnover", "mark_volume", "moved", "open", "per_paisa", "percent", "previous",
         "reference", "sector", "sigma", "size", "spread", "spread_bps", "stated", "symbol", "tick", "trades",
@@ -74,7 +74,7 @@ class Scrip:
         self.open = self.high = self.low = self.last = self.close = self.reference = 0
         self.volume = self.turnover = self.trades = self.last_quantity = self.last_time = 0
         self.mark_volume = self.mark_turnover = 0
-        self.bid = self.ask = self.bid_behind = self.ask_behind = self.locked = 0
+        self.bid = self.ask = self.bid_total = self.ask_total = self.locked = 0
         self.bids: Ladder = ()
         self.asks: Ladder = ()
         self.auction: Auction | None = None
@@ -124,7 +124,7 @@ class Scrip:
         if self.last:
             self._revalue(self.last, world)
         if not self.instrument.band:
-            while self.percent < 100 and (self.lower, self.upper) != self._limits(self.percent):
+            while self.percent < 100 and self._limits(self.percent)[1] < max(self.upper, self.last):
                 self.percent += FLEX
             self._set_limits()
 
@@ -179,9 +179,11 @@ class Scrip:
 
     def _follow(self, fair: int, bits: int) -> bool:
         """Move the book if the fair price has left it; return whether it moved."""
-        if self.locked:
-            inside = fair < self.upper - self.half if self.locked > 0 else fair > self.lower + self.half
-            if not inside:
+        if self.locked > 0:
+            if fair >= self.upper - self.half and self.bid == self.upper:
+                return False
+        elif self.locked < 0:
+            if fair <= self.lower + self.half and self.ask == self.lower:
                 return False
         elif self.lower < fair < self.upper and self.bid and self.ask:
             away = 2 * fair - self.bid - self.ask
@@ -213,25 +215,29 @@ class Scrip:
         elif bid != old_bid:
             top = level(bid, bits, self.depth, self.lot)
             self.bids = bids_at(self.bids, bid, self.gap, self.lower, top, bits, self.depth, self.lot)
-            self.bid_behind = quantity(self.bids) * BEHIND
+            self.bid_total = quantity(self.bids) * (1 + BEHIND)
         if not ask:
             self.asks = ()
         elif ask != old_ask:
             top = level(ask, bits >> 5, self.depth, self.lot)
             self.asks = asks_at(self.asks, ask, self.gap, self.upper, top, bits, self.depth, self.lot)
-            self.ask_behind = quantity(self.asks) * BEHIND
+            self.ask_total = quantity(self.asks) * (1 + BEHIND)
 
     def _order(self, bits: int, values: Values) -> None:
         """Change the quantity waiting on one level."""
-        if self.locked > 0 or (bits & 1 and not self.locked):
-            ladder = self.bids
-            at = (bits >> 1 & 0xFF) % len(ladder)
-            self.bids = (*ladder[:at], level(ladder[at][0], bits >> 4, self.depth, self.lot), *ladder[at + 1 :])
+        bids = self.locked > 0 or (bits & 1 and not self.locked)
+        ladder = self.bids if bids else self.asks
+        at = (bits >> 1 & 0xFF) % len(ladder)
+        old = ladder[at]
+        new = level(old[0], bits >> 4, self.depth, self.lot)
+        ladder = (*ladder[:at], new, *ladder[at + 1 :])
+        if bids:
+            self.bids = ladder
+            self.bid_total += new[1] - old[1]
             self.tell_bids(values)
         else:
-            ladder = self.asks
-            at = (bits >> 1 & 0xFF) % len(ladder)
-            self.asks = (*ladder[:at], level(ladder[at][0], bits >> 4, self.depth, self.lot), *ladder[at + 1 :])
+            self.asks = ladder
+            self.ask_total += new[1] - old[1]
             self.tell_asks(values)
 
     def _trade(self, fair: int, bits: int, now: int, world: World, values: Values) -> bool:
@@ -252,10 +258,13 @@ class Scrip:
             ladder = ladder[1:]
         else:  # the last one waiting: the next order is there at once
             ladder = (level(price, bits, self.depth, self.lot),)
+            left = ladder[0][1]
         if buys:
             self.asks, self.ask = ladder, ladder[0][0]
+            self.ask_total += left - waiting
         else:
             self.bids, self.bid = ladder, ladder[0][0]
+            self.bid_total += left - waiting
         self.record(price, done, world.trades_per_tick, now)
         self.tell_trade(values)
         if not self.instrument.band:
@@ -273,7 +282,7 @@ class Scrip:
         values[field.UPPER_CIRCUIT] = self.upper
 
     def record(self, price: int, shares: int, trades: int, now: int) -> None:
-        """Add a trade to the day."""
+        """Add to the day what traded at one price; as many `trades` as there are lots at most."""
         if not self.open:
             self.open = self.high = self.low = price
         elif price > self.high:
@@ -283,6 +292,10 @@ class Scrip:
         old = self.last or self.previous
         self.last = price
         self.last_quantity = shares
+        if trades > 1:
+            lots = shares // self.lot
+            trades = min(trades, lots)
+            self.last_quantity = lots // trades * self.lot
         self.last_time = now - now % _SECOND
         self.volume += shares
         self.turnover += price * shares
@@ -296,22 +309,30 @@ class Scrip:
 
     def enter(self, now: int, world: World, weight: float) -> Tick:
         """Place an order in the call auction; return the tick of it."""
-        bits = world.bits(32)
-        auction = self.auction
+        self.order(now, world, weight)
+        self.gather()
         values: Values = {}
-        if auction is None:
-            auction = self.auction = self._new_auction(self.fair(now, world))
-            self.bid = self.ask = self.locked = 0
-        auction.enter(bits, self.size * weight, self.lot)
-        auction.find()
-        self.bids, self.asks = auction.bid_ladder(), auction.ask_ladder()
-        self.bid_behind, self.ask_behind = auction.behind(self.bids, self.asks)
         self.tell_bids(values)
         self.tell_asks(values)
         self.tell_auction(values)
         if not self.stated:
             self.tell_basis(values)
         return Tick(self.symbol, now, values)
+
+    def order(self, now: int, world: World, weight: float) -> None:
+        """Place an order in the call auction, and look no further."""
+        if self.auction is None:
+            self.auction = self._new_auction(self.fair(now, world))
+            self.bid = self.ask = self.locked = 0
+        self.auction.enter(world.bits(32), self.size * weight, self.lot)
+
+    def gather(self) -> None:
+        """Find where the call auction stands."""
+        auction = self.auction
+        if auction is not None:
+            auction.find()
+            self.bids, self.asks = auction.bid_ladder(), auction.ask_ladder()
+            self.bid_total, self.ask_total = sum(auction.bids), sum(auction.asks)
 
     def _new_auction(self, fair: int) -> Auction:
         lower, upper = self.lower, self.upper
@@ -347,6 +368,15 @@ class Scrip:
         values[field.INDICATIVE_PRICE] = values[field.INDICATIVE_QUANTITY] = None
         if not self.stated:
             self.tell_basis(values)
+        return Tick(self.symbol, now, values)
+
+    def abandon(self, now: int) -> Tick | None:
+        """Give up a call auction without a match."""
+        if self.auction is None:
+            return None
+        self.auction = None
+        values: Values = {field.INDICATIVE_PRICE: None, field.INDICATIVE_QUANTITY: None}
+        self.clear_book(values)
         return Tick(self.symbol, now, values)
 
     # The end of the day
@@ -422,7 +452,7 @@ class Scrip:
         bids = self.bids
         if bids:
             values[field.BID_PRICE], values[field.BID_QUANTITY], _ = bids[0]
-            values[field.TOTAL_BID_QUANTITY] = self.bid_behind + quantity(bids)
+            values[field.TOTAL_BID_QUANTITY] = self.bid_total
             values[field.BIDS] = bids
         else:
             values[field.BID_PRICE] = values[field.BID_QUANTITY] = None
@@ -433,7 +463,7 @@ class Scrip:
         asks = self.asks
         if asks:
             values[field.ASK_PRICE], values[field.ASK_QUANTITY], _ = asks[0]
-            values[field.TOTAL_ASK_QUANTITY] = self.ask_behind + quantity(asks)
+            values[field.TOTAL_ASK_QUANTITY] = self.ask_total
             values[field.ASKS] = asks
         else:
             values[field.ASK_PRICE] = values[field.ASK_QUANTITY] = None
@@ -459,7 +489,7 @@ class Scrip:
     def clear_book(self, values: Values) -> None:
         """Take all orders away, and say so."""
         self.bids = self.asks = ()
-        self.bid = self.ask = self.bid_behind = self.ask_behind = self.locked = 0
+        self.bid = self.ask = self.bid_total = self.ask_total = self.locked = 0
         self.tell_bids(values)
         self.tell_asks(values)
 

@@ -6,7 +6,7 @@ from typing import Final
 # A: height of the edges over midday, and their width as a part of the session. They make the first and last half hour
 # trade 3 to 4 times as much as midday, the first seconds about 3 times the day's mean.
 OPENING: Final = 4.0
-CLOSING: Final = 3.5
+CLOSING: Final = 5.0
 WIDTH: Final = 0.08
 
 

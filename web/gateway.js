@@ -1,0 +1,104 @@
+// @ts-check
+/** The gateway over REST: what the page asks now and then rather than being told. */
+
+/** @typedef {import("./lib/bhavcast.js").Quote} Quote */
+/**
+ * A scrip or index as /api/stocks lists it.
+ * @typedef {{symbol: string, id: string, company_name: string, isin?: string, group?: string, kind: string}} Listed
+ */
+
+export class Refused extends Error {
+  /** @param {{status: number, title?: string, detail?: string}} problem RFC 9457 */
+  constructor(problem) {
+    super(problem.detail ?? problem.title ?? `status ${problem.status}`);
+    this.status = problem.status;
+  }
+}
+
+export class Gateway {
+  /** @param {string} origin as `http://127.0.0.1:5000` */
+  constructor(origin) {
+    this.origin = origin;
+  }
+
+  get socket() {
+    return `${this.origin.replace(/^http/, "ws")}/ws`;
+  }
+
+  /**
+   * @param {string} path
+   * @param {Record<string, string|number>} [query]
+   * @param {AbortSignal} [signal]
+   * @returns {Promise<any>}
+   */
+  async get(path, query = {}, signal) {
+    const url = new URL(path, this.origin);
+    for (const [name, value] of Object.entries(query)) url.searchParams.set(name, String(value));
+    const deadline = AbortSignal.timeout(10_000);
+    const answer = await fetch(url, { signal: signal ? AbortSignal.any([signal, deadline]) : deadline });
+    if (answer.ok) return answer.json();
+    throw new Refused(await answer.json().catch(() => ({ status: answer.status })));
+  }
+
+  /** @returns {Promise<any>} */
+  status() {
+    return this.get("/api/market/status");
+  }
+
+  /** @returns {Promise<Quote[]>} */
+  indices() {
+    return this.get("/api/indices");
+  }
+
+  /**
+   * @param {string} by
+   * @param {number} limit
+   * @returns {Promise<Quote[]>}
+   */
+  movers(by, limit) {
+    return this.get("/api/market/movers", { by, limit });
+  }
+
+  /** @returns {Promise<any>} */
+  breadth() {
+    return this.get("/api/market/breadth");
+  }
+
+  /**
+   * @param {string} query
+   * @param {number} limit
+   * @param {AbortSignal} signal
+   * @returns {Promise<Listed[]>}
+   */
+  async search(query, limit, signal) {
+    return (await this.get("/api/stocks", { q: query, limit }, signal)).stocks;
+  }
+
+  /**
+   * Everything there is, page by page.
+   * @returns {Promise<Listed[]>}
+   */
+  async stocks() {
+    const all = [];
+    for (let cursor = ""; ; ) {
+      const page = await this.get("/api/stocks", cursor ? { limit: 1000, cursor } : { limit: 1000 });
+      all.push(...page.stocks);
+      if (!page.next) return all;
+      cursor = page.next;
+    }
+  }
+}
+
+/** All names of this machine: a page opened by one of them may use no other, by its own policy. */
+const LOOPBACK = ["127.0.0.1", "localhost", "[::1]"];
+
+/**
+ * Where the gateway is: the server of this page says so, be it the gateway itself or the frontend.
+ * @returns {Promise<Gateway>}
+ */
+export async function locate() {
+  const { gateway } = await (await fetch("/config.json")).json();
+  const url = new URL(gateway, location.href);
+  const here = LOOPBACK.includes(url.hostname) && LOOPBACK.includes(location.hostname) && url.port === location.port;
+  return new Gateway(here ? location.origin : url.origin);
+}
