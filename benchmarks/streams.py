@@ -19,8 +19,8 @@ from bhavcast.load.cpu import CpuMeter, CpuTime
 from bhavcast.load.generator import StreamResult
 
 SETTLE = 1.0  # seconds between the last subscription and the measurement
-BATCH_S = 0.005  # what happened within this time is one message of the bus (docs/explanation/state.md) …
-BATCH = range(1, 101)  # … of so many ticks
+BATCH_S = 0.005  # what ticks within this time is at most one message of the bus …
+BATCH, BIG_BATCH, BIG_ABOVE = 20, 100, 20_000  # … of so many ticks, and of more where there are more than that a second
 C = "C send loop"
 GUIDE = "Flask-SocketIO"
 SOCKET_IO = {
@@ -48,7 +48,8 @@ class Load(NamedTuple):
     @property
     def batch(self) -> int:
         """Ticks in one message of the bus."""
-        return min(max(round(self.ticks * BATCH_S), BATCH[0]), BATCH[-1])
+        most = BIG_BATCH if self.ticks > BIG_ABOVE else BATCH
+        return min(max(round(self.ticks * BATCH_S), 1), most)
 
     @property
     def rows_due(self) -> float:

@@ -48,7 +48,7 @@ def build(config: Config, clock: Clock | None = None) -> Parts:
     config.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     lease = DirectoryLease(config.data)
     lease.acquire()
-    calendar = _calendar(config)
+    calendar = calendar_of(config)
     recovery = recover(config.data / "journal", boot_id())
     token = 1 if recovery.opening is None else recovery.opening.token + 1
     store = ReferenceStore(config.data / "reference")
@@ -95,7 +95,8 @@ def boot_id() -> str:
         return ""
 
 
-def _calendar(config: Config) -> Calendar:
+def calendar_of(config: Config) -> Calendar:
+    """Return the built-in calendar with the user's days over it."""
     calendar = Calendar.builtin()
     if config.calendar is None:
         return calendar

@@ -36,16 +36,17 @@ def run(config: Config) -> int:
     """Run everything that the configuration asks for; return the exit code."""
     logs.configure(config.log_format, config.log_level)
     parts = build(config)
-    listeners = [_listen(config.host, config.port, "port"), _listen(config.host, config.frontend_port, "frontend_port")]
+    listeners = [listen(config.host, config.port, "port"), listen(config.host, config.frontend_port, "frontend_port")]
     try:
-        with asyncio.Runner(loop_factory=_loop_factory(config.gateway.loop)) as runner:
+        with asyncio.Runner(loop_factory=loop_factory(config.gateway.loop)) as runner:
             return runner.run(_main(parts, *listeners))
     finally:
         parts.journal.close()
         parts.lease.release()
 
 
-def _loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
+def loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return what makes the event loop of that name; None for asyncio's own, also where uvloop does not run."""
     if name == "asyncio":
         return None
     try:
@@ -55,7 +56,8 @@ def _loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-def _listen(host: str, port: int, setting: str) -> socket.socket:
+def listen(host: str, port: int, setting: str) -> socket.socket:
+    """Open a listening socket; `setting` names the port in the error."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -92,9 +94,9 @@ async def _main(parts: Parts, gateway_socket: socket.socket, frontend_socket: so
         lambda: _samples(parts),
         hot_path=config.gateway.hot_path,
     )
-    frontend = _frontend(frontend_socket, gate, served | {"/config.json": pages.config_page(url)}, url)
+    frontend = frontend_server(frontend_socket, gate, served | {"/config.json": pages.config_page(url)}, url)
     await recover(parts.line, parts.recovery, parts.token)
-    stop = _stop_on_signals()
+    stop = stop_on_signals()
     tasks = {
         "ingest": _ingest(parts),
         "relay": relay(parts.bus, gateway.replica, gateway),
@@ -102,10 +104,15 @@ async def _main(parts: Parts, gateway_socket: socket.socket, frontend_socket: so
         "frontend": frontend.serve(sockets=[frontend_socket]),
         "welcome": _welcome(parts, server, url, frontend_url),
     }
+    settle()
+    return await _until(stop, tasks, server, frontend)
+
+
+def settle() -> None:
+    """Tell the garbage collector that what is here now stays, and to look for cycles less often."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLD)
-    return await _until(stop, tasks, server, frontend)
 
 
 async def _ingest(parts: Parts) -> None:
@@ -140,7 +147,8 @@ async def _until(
     return code
 
 
-def _stop_on_signals() -> asyncio.Event:
+def stop_on_signals() -> asyncio.Event:
+    """Return an event that SIGINT and SIGTERM set."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -148,7 +156,10 @@ def _stop_on_signals() -> asyncio.Event:
     return stop
 
 
-def _frontend(listener: socket.socket, gate: Gate, served: dict[str, pages.Page], gateway_url: str) -> uvicorn.Server:
+def frontend_server(
+    listener: socket.socket, gate: Gate, served: dict[str, pages.Page], gateway_url: str
+) -> uvicorn.Server:
+    """Return the server of the pages alone."""
     edge = Edge(
         None,
         gate,
