@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, Literal, NamedTuple
+from urllib.parse import quote
 
 import httpx
 
@@ -16,6 +17,7 @@ Status = Literal["pass", "fail", "not checked"]
 TICKING: Final = ("open", "closing_auction", "pre_open", "special")
 UNKNOWN: Final = "000001"
 LIVE_WITHIN_S: Final = 10.0
+QUIET_S: Final = 1.0  # how long a market that owes no update is listened to
 
 
 class Check(NamedTuple):
@@ -42,6 +44,7 @@ class Verification:
         self._url = url.rstrip("/")
         self._frontend = frontend_url.rstrip("/")
         self._symbol = symbol
+        self._path = f"/api/stock/{quote(symbol, safe='')}"
         self._status: dict[str, Any] = {}
 
     @property
@@ -95,19 +98,18 @@ class Verification:
         return f"{self._status['status']} on {self._status['date']}; {feeds}"
 
     async def _single(self, rest: Rest) -> str:
-        answer = await rest.get(f"/api/stock/{self._symbol}")
-        quote = answer.json()
+        answer = await rest.get(self._path)
+        row = answer.json()
         for header in ("etag", "x-bhavcast-position"):
             _expect(header in answer.headers, f"expected the header {header}")
-        _expect({"symbol", "state", "rev"} <= quote.keys(), f"expected symbol, state and rev, got {sorted(quote)}")
-        return f"{quote['symbol']} at {quote.get('current_price', 'no price yet')}, {quote['state']}"
+        _expect({"symbol", "state", "rev"} <= row.keys(), f"expected symbol, state and rev, got {sorted(row)}")
+        return f"{row['symbol']} at {row.get('current_price', 'no price yet')}, {row['state']}"
 
     async def _not_modified(self, rest: Rest) -> str:
         async with httpx.AsyncClient(base_url=self._url, trust_env=False) as http:
             for _ in range(20):  # the quote may change between two requests
-                path = f"/api/stock/{self._symbol}"
-                etag = (await http.get(path)).headers["etag"]
-                again = await http.get(path, headers={"If-None-Match": etag})
+                etag = (await http.get(self._path)).headers["etag"]
+                again = await http.get(self._path, headers={"If-None-Match": etag})
                 if again.status_code == 304:
                     return f"304 for {etag}"
                 _expect(again.headers["etag"] != etag, f"expected 304 for {etag}, got {again.status_code}")
@@ -128,15 +130,16 @@ class Verification:
 
     async def _stream(self, rest: Rest) -> str:
         url = self._url.replace("http", "ws", 1) + "/ws"
+        status = str(self._status.get("status", "unknown"))
+        due = status in TICKING
         async with Client(url, hz=0) as stream:
             await stream.subscribe("*")
             try:
-                async with asyncio.timeout(LIVE_WITHIN_S):
+                async with asyncio.timeout(LIVE_WITHIN_S if due else QUIET_S):
                     return await self._live(stream)
             except TimeoutError:
                 pass
-        status = str(self._status.get("status", "unknown"))
-        if status not in TICKING:
+        if not due:
             raise NotDue(f"connected and subscribed; no live update is due: the market is {status}")
         raise Broken(f"expected a live update within {LIVE_WITHIN_S:g} s, the market is {status}")
 

@@ -160,7 +160,7 @@ def advice(error: "BhavcastError") -> tuple[str, Exit]:
         case "bad_request" | "unknown_symbol" | "ambiguous_symbol" | "too_many_symbols":
             return "", Exit.WRONG
         case "bad_file":
-            return "nothing of the file was used; what was there before still stands", Exit.WRONG
+            return "nothing has changed: what was there before still stands", Exit.WRONG
         case "not_the_writer":
             return "stop the other process that uses this data folder, or give another one with --data", Exit.UNABLE
     if error.temporary:
