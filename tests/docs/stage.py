@@ -173,7 +173,7 @@ class Stage:
         await self.begin()
         follow = relay(self.bus, self.gateway.replica, self.gateway)
         self._tasks = [asyncio.create_task(follow), asyncio.create_task(self.server.run())]
-        while not (self.server.started and self.gateway.ready):
+        while not (self.server.started and self.gateway.ready):  # noqa: ASYNC110 - uvicorn tells it by a flag
             await asyncio.sleep(0.005)
         return self
 

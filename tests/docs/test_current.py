@@ -15,9 +15,9 @@ _WAITS = {"notices"}
 
 
 @pytest.mark.parametrize("page", [p for p in pages() if "<!-- end -->" in p.read_text()], ids=lambda page: page.stem)
-async def test_the_regions_of_a_page_say_what_the_product_says(page: Path):
+def test_the_regions_of_a_page_say_what_the_product_says(page: Path):
     text = page.read_text()
-    assert await renewed(text) == text, f"{page.relative_to(ROOT)} is {REFRESH}"
+    assert asyncio.run(renewed(text)) == text, f"{page.relative_to(ROOT)} is {REFRESH}"
 
 
 @pytest.mark.parametrize(

@@ -49,8 +49,8 @@ async def clear() -> list[dict[str, Any]]:
         wish = ["current_price", "bid_price", "ask_price", "ask_quantity"]
         await talk.say({"t": "sub", "id": 1, "symbols": ["500325"], "fields": wish, "depth": 1})
         await talk.until("sync")
-        locked = {field.CURRENT_PRICE: 170310, field.BID_PRICE: 170310, field.BIDS: ((170310, 900, 40),)}
-        gone = dict.fromkeys((field.ASK_PRICE, field.ASK_QUANTITY, field.ASKS))
+        locked: field.Values = {field.CURRENT_PRICE: 170310, field.BID_PRICE: 170310, field.BIDS: ((170310, 900, 40),)}
+        gone: field.Values = dict.fromkeys((field.ASK_PRICE, field.ASK_QUANTITY, field.ASKS))
         await stage.tick("500325", {**locked, **gone}, after_ms=900)
         await talk.until("u")
     return talk.lines
@@ -108,7 +108,7 @@ async def resume() -> list[dict[str, Any]]:
             await second.until("hello")
             again = {"symbols": ["500325", "532540"], "fields": "ltp"}
             await second.say({"t": "resume", "id": 1, "pos": pos, **again})
-            await second.until("market")
+            await second.until("feed")
     return [*first.lines, {"cut": True}, *second.lines]
 
 
@@ -122,7 +122,7 @@ async def resume_nothing() -> list[dict[str, Any]]:
         async with stage.talk() as second:
             await second.until("hello")
             await second.say({"t": "resume", "id": 1, "pos": pos, "symbols": ["500325"], "fields": "ltp"})
-            await second.until("market")
+            await second.until("feed")
     return [*first.lines, {"cut": True}, *second.lines]
 
 
@@ -138,7 +138,7 @@ async def resume_too_late() -> list[dict[str, Any]]:
         async with stage.talk() as second:
             await second.until("hello")
             await second.say({"t": "resume", "id": 1, "pos": pos, "symbols": ["500325"], "fields": "ltp"})
-            await second.until("market")
+            await second.until("feed")
     return [*first.lines, {"cut": True}, *second.lines]
 
 

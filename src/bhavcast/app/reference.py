@@ -39,6 +39,29 @@ def import_file(
     return plain
 
 
+def ask_now(config: Config) -> None:
+    """Ask the system that runs on the data folder to take up what was imported at once."""
+    _marker(config).touch(mode=0o600)
+
+
+def was_asked(config: Config) -> bool:
+    """Tell whether it was asked since the last call; whoever runs looks once a second."""
+    try:
+        _marker(config).unlink()
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def is_pending(config: Config) -> bool:
+    """Tell whether a question is still unanswered."""
+    return _marker(config).exists()
+
+
+def _marker(config: Config) -> Path:
+    return config.data / "reference" / "take-now"
+
+
 def is_running(config: Config) -> bool:
     """Tell whether a system runs on the data folder."""
     if not config.data.is_dir():
