@@ -7,9 +7,11 @@ from typing import Any, Literal
 import msgspec
 
 from bhavcast.app.config import Config
+from bhavcast.domain.calendar import ist
 from bhavcast.domain.errors import NotTheWriter
 from bhavcast.journal.lease import DirectoryLease
 from bhavcast.reference.store import ReferenceStore
+from bhavcast.telemetry.clock import SystemClock
 
 
 def import_file(
@@ -31,7 +33,8 @@ def import_file(
     if kind == "master":
         report = store.import_master(path, partial=partial, force=force)
     else:
-        report = store.import_bhavcopy(path, date, partial=partial, force=force)
+        today = ist(SystemClock().wall_ms()).date()
+        report = store.import_bhavcopy(path, date, partial=partial, force=force, today=today)
     plain: dict[str, Any] = msgspec.to_builtins(report)
     return plain
 

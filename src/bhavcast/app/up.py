@@ -77,7 +77,10 @@ def listen(host: str, port: int, setting: str) -> socket.socket:
 
 async def _main(parts: Parts, gateway_socket: socket.socket, frontend_socket: socket.socket) -> int:
     config = parts.config
-    url, frontend_url = _url(config.host, gateway_socket), _url(config.host, frontend_socket)
+    url, frontend_url = (
+        url_of(config.host, gateway_socket.getsockname()[1]),
+        url_of(config.host, frontend_socket.getsockname()[1]),
+    )
     gate = Gate(config.allowed_hosts, [*_origins(frontend_url), *config.allowed_origins])
     gateway = Gateway(
         replica=Board(),
@@ -189,9 +192,9 @@ def frontend_server(
     )
 
 
-def _url(host: str, listener: socket.socket) -> str:
-    name = f"[{host}]" if ":" in host else host
-    return f"http://{name}:{listener.getsockname()[1]}"
+def url_of(host: str, port: int) -> str:
+    """Return the address of what listens there."""
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _origins(url: str) -> list[str]:
