@@ -23,7 +23,6 @@ from bhavcast.domain.shape import Shape, parse_fields
 from bhavcast.domain.tick import Source, Tick
 from bhavcast.gateway import quotes
 from bhavcast.gateway.gateway import Gateway
-from bhavcast.gateway import session as session_module
 from bhavcast.gateway.session import Session
 from bhavcast.hub import cohort as cohort_module
 from bhavcast.hub import hub as hub_module
@@ -45,6 +44,8 @@ class Limits:
     symbols_per_message = 500
     message_bytes = 65_536
     connections = 100
+    body_bytes = 65_536
+    url_bytes = 16_384
 
 
 class Wire:
@@ -483,8 +484,9 @@ class World:
             len(self.archive) < 10
             and state.quotes
             and not state._reshaping
+            and state.position is not None
             and all(quote["rev"] <= state.position.rev for quote in state.quotes.values())
-        ):  # type: ignore[union-attr]  # asked before
+        ):
             held = {symbol: dict(quote) for symbol, quote in state.quotes.items()}
             self.archive.append((client.kind, str(state.position), state.subscribed, state.fields, state.depth, held))
 
@@ -545,7 +547,7 @@ class World:
             # The order of sets must not depend on where things lie in memory.
             patch.setattr(Outbox, "__hash__", lambda outbox: outbox.sink.number)
             patch.setattr(Session, "__hash__", lambda session: session.outbox.sink.number)
-            patch.setattr(session_module.random, "uniform", self.rng.uniform)
+            patch.setattr(random, "uniform", self.rng.uniform)
             try:
                 self._run(steps)
             except BaseException as error:
