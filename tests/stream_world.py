@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from bhavcast.app.config import Limits
 from bhavcast.board import encode
 from bhavcast.board.board import Board, Row
 from bhavcast.client import frames
@@ -35,15 +36,6 @@ FIELD_LISTS: tuple[str | list[str], ...] = ("full", "quote", "ltp", ["volume", "
 DEPTHS = (0, 0, 1, 5)
 RATES = (0, 1, 10)
 NUMBERS = (field.CURRENT_PRICE, field.VOLUME, field.BID_PRICE, field.ASK_PRICE, field.OPEN, field.CLOSE_PRICE)
-
-
-class Limits:
-    """As in the configuration, but small enough to be met."""
-
-    symbols = 10_000
-    symbols_per_message = 500
-    message_bytes = 65_536
-    connections = 100
 
 
 class Wire:
