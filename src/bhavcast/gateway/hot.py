@@ -148,9 +148,13 @@ class HotProtocol(HttpToolsProtocol):
     def _refuse(self, error: BhavcastError) -> None:
         if self.transport.is_closing():
             return
-        if self.cycle is not None and not self.cycle.response_complete:  # type: ignore[redundant-expr]  # None at first
-            self.transport.close()  # in place of an earlier answer it would be taken for that
-            return
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete:  # type: ignore[redundant-expr]  # None at first
+            if self._heading or cycle.response_started or self.pipeline:
+                self.transport.close()  # in place of an earlier answer it would be taken for that
+                return
+            cycle.disconnected = True  # it is this request's body that is wrong
+            cycle.message_event.set()
         answer = quotes.refusal(error)
         self.counters.count("unparsed", answer.status, 0.0)
         self.transport.write(self._written(answer, close=True))
@@ -238,7 +242,7 @@ class HotProtocol(HttpToolsProtocol):
             return None
         text = query.decode("ascii")
         make: Callable[[], quotes.Answer]
-        if path.startswith(STOCK) and b"/" not in path[len(STOCK) :]:
+        if path.startswith(STOCK) and path != STOCK and b"/" not in path[len(STOCK) :]:
             counter = self.counters.route("/api/stock/{symbol}")
             make = partial(quotes.stock, gateway, path[len(STOCK) :].decode("ascii"), text, etag)
         elif path == BATCH:

@@ -34,6 +34,7 @@ from bhavcast.telemetry.metrics import Exposition
 log = structlog.get_logger()
 
 MAX_PAGE: Final = 1000
+OPENAPI: Final = "/openapi.json"
 _PYTHON: Final[dict[field.Kind, Any]] = {
     field.Kind.PRICE: float,
     field.Kind.MONEY: float,
@@ -375,8 +376,11 @@ def _on_fault(request: Request[Any, Any, Any], error: Exception) -> Response[byt
 def _count_route(request: Request[Any, Any, Any]) -> None:
     scope: dict[str, Any] = dict(request.scope)
     seen = scope.get("bhavcast.seen")
+    route = scope.get("path_template", "other")
+    if route.startswith(f"{OPENAPI}/"):
+        raise UnknownRoute(f"nothing is served at {request.url.path[:80]}; see /docs")
     if seen is not None:
-        seen["route"] = scope.get("path_template", "other")
+        seen["route"] = route
 
 
 ROUTES: Final = (
@@ -413,8 +417,9 @@ def build(gateway: Gateway, exposition: Exposition, *, max_body: int) -> Litesta
             title="Bhavcast",
             version=bhavcast.__version__,
             description="Real-time market data of BSE: quotes, indices, market state, streams.",
-            path="/",
-            render_plugins=[JsonRenderPlugin(path="/openapi.json")],
+            # At "/" the framework's own page for what is not found, in HTML, would answer for all of our paths.
+            path=OPENAPI,
+            render_plugins=[JsonRenderPlugin(path="/")],
         ),
         request_max_body_size=max_body,
         logging_config=None,
