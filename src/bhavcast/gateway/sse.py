@@ -7,6 +7,7 @@ Only the event that completes a position has an id, so the browser's `Last-Event
 """
 
 import asyncio
+import math
 from collections.abc import Callable
 from typing import Final
 
@@ -102,8 +103,10 @@ def _message(asked: dict[str, str], scope: Scope) -> bytes:
     for name, kind in (("hz", float), ("depth", int)):
         if name in asked:
             try:
-                message[name] = kind(asked[name])
-            except ValueError as error:
+                message[name] = number = kind(asked[name])
+                if not math.isfinite(number):
+                    raise ValueError("no number")
+            except (ValueError, OverflowError) as error:
                 raise BadRequest(f"expected a number, got {asked[name][:40]!r}", field=name) from error
     if "fields" in asked:
         message["fields"] = asked["fields"].split(",") if "," in asked["fields"] else asked["fields"]

@@ -115,10 +115,7 @@ class WebSocket(asyncio.Protocol):
         self._connections.discard(self)
         if self._timer is not None:
             self._timer.cancel()
-        if self._session is not None:
-            self._session.close()
-            self._session = None
-        self.write = _nowhere
+        self._forget()
         self.transport = None
 
     def eof_received(self) -> bool:
@@ -200,7 +197,10 @@ class WebSocket(asyncio.Protocol):
     def _flush(self) -> None:
         if self.transport is None or self.transport.is_closing():
             return
-        self.write = self.transport.write if self._ws.state is State.OPEN else _nowhere
+        if self._ws.state is State.OPEN:
+            self.write = self.transport.write
+        else:
+            self._forget()
         for data in self._ws.data_to_send():
             if data:
                 self.transport.write(data)
@@ -210,6 +210,14 @@ class WebSocket(asyncio.Protocol):
             self.transport.close()
         elif self._ws.close_expected() and self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self._abort)
+
+    def _forget(self) -> None:
+        """Let go of the session: nothing is sent to it, or heard, from the first sign of an end."""
+        self.write = _nowhere
+        self._inbox.clear()
+        if self._session is not None:
+            self._session.close()
+            self._session = None
 
     def _abort(self) -> None:
         if self.transport is not None:
@@ -238,9 +246,6 @@ class WebSocket(asyncio.Protocol):
         except InvalidState:
             return
         self._flush()
-        if self._session is not None:
-            self._session.close()
-            self._session = None
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self._abort)
 
