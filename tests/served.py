@@ -120,7 +120,10 @@ class Served:
         await self.bus.begin(board.snapshot(NOW, planned=True))
 
     async def tick(self, symbol: str, values: Values) -> None:
-        changes = self.board.apply(SOURCE, [Tick(symbol, NOW, values)])
+        await self.tick_all([symbol], values)
+
+    async def tick_all(self, symbols: Sequence[str], values: Values) -> None:
+        changes = self.board.apply(SOURCE, [Tick(symbol, NOW, values) for symbol in symbols])
         await self.bus.publish(self.board.seal(NOW, changes=changes))
         await self.heard()
 
