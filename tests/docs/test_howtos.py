@@ -21,8 +21,9 @@ import pytest
 from tests.docs.regions import ROOT
 from tests.reference_files import legacy, legacy_file, master_file, scrip
 
-PAGES: Final = sorted([*(ROOT / "docs" / "tutorial").glob("*.md"), *(ROOT / "docs" / "how-to").glob("*.md")])
-PAGES += [ROOT / "README.md"]
+PAGES: Final = sorted(
+    [*(ROOT / "docs" / "tutorial").glob("*.md"), *(ROOT / "docs" / "how-to").glob("*.md"), ROOT / "README.md"]
+)
 BLOCK: Final = re.compile(
     r"^```(\w+) (run|start|fails|kill|shows|file)\b ?([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL
 )
