@@ -1,4 +1,4 @@
-"""Take the picture of the page, docs/images/page.png: `.venv/bin/python docs/images/shoot.py` in a checkout with Chromium.
+"""Take the picture of the page, docs/images/page.png: `.venv/bin/python -m tests.docs.shoot`, with Chromium.
 
 The market is the one of seed 1, seen some seconds after 11:00 of a day that does not change; prices differ a little from
 picture to picture, because the picture is taken when the page is ready and not at an exact moment.
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-HERE = Path(__file__).parent
+PICTURE = Path(__file__).parents[2] / "docs" / "images" / "page.png"
 COMMAND = [str(Path(sys.executable).parent / "bhavcast"), "up", "--port", "0", "--frontend-port", "0"]
 MOMENT = ["--at", "2026-11-23T11:00:00"]
 
@@ -35,7 +35,7 @@ def main() -> None:
             page = browser.new_page(viewport={"width": 1360, "height": 860}, color_scheme="light")
             page.goto(_address(system))
             page.wait_for_timeout(8000)
-            page.screenshot(path=HERE / "page.png")
+            page.screenshot(path=PICTURE)
             browser.close()
         finally:
             system.terminate()
