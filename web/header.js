@@ -36,23 +36,27 @@ export class Header {
       this.upstream = hello.link;
       this.market = { ...hello.market, t: "market" };
       this.feeds.clear();
+      // A gateway that began at another time: what was newest is of a future that did not happen.
+      if (this.newest !== null && this.newest > (stream.clock.now() ?? 0) + 1000) this.newest = null;
       this._feeds(hello.feeds);
     });
     stream.on("market", (market) => (this.market = { ...this.market, ...market }));
-    stream.on("feed", (feed) => this._feeds({ [feed.feed ?? feed.source]: feed }));
+    stream.on("feed", ({ feed, link, state, mode: what }) => {
+      if (link !== undefined) this.upstream = link;
+      if (feed !== undefined) this._feeds({ [String(feed)]: { state, mode: what } });
+    });
     stream.on("beat", (beat) => this._feeds(beat.feeds));
     stream.on("notice", (notice) => this._notice(notice));
     stream.on("link", () => this.show());
     setInterval(() => this.show(), 250);
   }
 
-  /** @param {Record<string, string|{state: string}>|undefined} feeds */
+  /** @param {Record<string, string|{state: string, mode?: string}>|undefined} feeds */
   _feeds(feeds) {
     for (const [name, told] of Object.entries(feeds ?? {})) {
       const feed = typeof told === "string" ? { state: told } : told;
       this.feeds.set(name, { ...this.feeds.get(name), ...feed });
     }
-    if (feeds && "link" in feeds) this.upstream = String(feeds.link);
   }
 
   /** @param {Message} notice */
@@ -75,12 +79,8 @@ export class Header {
   /** Take the answer of /api/market/status. @param {any} status */
   learn(status) {
     this.market = { ...this.market, ...status };
+    if (status.link !== undefined) this.upstream = status.link;
     this._feeds(status.feeds);
-  }
-
-  /** The board began anew: what was newest may be of another day. */
-  forget() {
-    this.newest = null;
   }
 
   // -- what is shown -----------------------------------------------------------------------------------------------
@@ -227,7 +227,7 @@ export class Header {
 
   /** @param {Alarm[]} alarms */
   _showAlarms(alarms) {
-    const [row] = [find("alarms")];
+    const row = find("alarms");
     // Ages count up; only another kind of alarm is announced anew, by replacing the node.
     const kinds = alarms.map((alarm) => alarm.text.replace(/\d[\d.:]*/g, "#") + (alarm.act?.label ?? "")).join("|");
     if (kinds === this.alarmed) {

@@ -10,7 +10,7 @@ docs/explanation/state.md.
 import datetime
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -42,9 +42,9 @@ log = structlog.get_logger()
 CANARY: Final = Instrument(symbol=CANARY_SYMBOL, id="CANARY", name="Bhavcast canary", call_auction="none")
 CANARY_SOURCE: Final = Source(name="canary", mode="real", grade="tick")
 
-SWEEP_S: Final = 0.25
 SECOND_S: Final = 1.0
-CHECKPOINT_S: Final = 30.0
+# A checkpoint also comes when this much has been written since the last: what is read at a recovery stays a second's work.
+CHECKPOINT_BYTES: Final = 16 * 1024 * 1024
 # A virtual day is over this long after its last phase; then the clock is set to just before the next continuous session.
 AFTERGLOW_MS: Final = 5 * 60_000
 CURTAIN_MS: Final = 10_000
@@ -53,7 +53,11 @@ DAY_BEGINS_AT: Final = datetime.time(8)
 
 @dataclass
 class Ingest:
-    """The one writer and what it works with. `endless`: a virtual clock goes on to the next session by itself."""
+    """The one writer and what it works with.
+
+    `reload` reads the reference data, `asked` tells (once) that someone wants that done now. `endless`: a virtual clock
+    goes on to the next session by itself.
+    """
 
     feed: Feed
     guard: Guard
@@ -66,6 +70,9 @@ class Ingest:
     calendar: Calendar
     phase_of: Callable[[ScripClass, int], Phase]
     reload: Callable[[], Universe]
+    asked: Callable[[], bool] = lambda: False
+    sweep_s: float = 0.25
+    checkpoint_s: float = 30.0
     endless: bool = False
     due: dict[str, float] = field(default_factory=dict)
     said: dict[str, Any] = field(default_factory=dict)
@@ -112,12 +119,14 @@ async def recover(line: Ingest, found: Recovery, token: int) -> None:
     day = line.calendar.trading_date(line.market.now_ms()).isoformat()
     if found.continues and not redefined and line.board.facts.get("day") == day:
         snapshot = line.board.snapshot(line.market.now_ms())
-        line.journal.resume(found)
+        line.journal.resume(replace(found, snapshot=snapshot))  # with the token of this writer
         await line.bus.begin(snapshot)
         log.info("epoch goes on", epoch=line.board.epoch, rev=line.board.rev, rows=len(line.board.order))
     else:
-        reason = "scrips were redefined" if found.continues and redefined else found.reason
-        await begin(line, planned=found.snapshot is None or (found.continues and redefined), reason=reason)
+        reason = found.reason
+        if found.continues:
+            reason = "scrips were redefined" if redefined else "another day"
+        await begin(line, planned=found.snapshot is None or found.continues, reason=reason)
 
 
 async def begin(line: Ingest, *, planned: bool, reason: str) -> None:
@@ -182,15 +191,27 @@ def todays(line: Ingest, batch: Batch) -> Batch:
 async def keep_appointments(line: Ingest) -> None:
     """Do what the time asks for rather than a tick."""
     now = line.market.now_ms()
-    if line.is_due("sweep", SWEEP_S):
+    if line.is_due("sweep", line.sweep_s):
         states: dict[str, FeedState] = {line.feed.source.name: line.feed.state, CANARY_SOURCE.name: "live"}
         if changes := line.staleness.sweep(now, states):
             await line.say(changes=changes)
     if line.is_due("second", SECOND_S):
         beat = Tick(CANARY.symbol, now, {fields.LAST_TRADE_TIME: now})
         await line.say(changes=line.board.apply(CANARY_SOURCE, [beat]), facts=news(line, now))
-    if line.is_due("checkpoint", CHECKPOINT_S):
+        if line.asked():
+            await redefine(line)
+    if line.is_due("checkpoint", line.checkpoint_s) or line.journal.tail > CHECKPOINT_BYTES:
         line.journal.checkpoint(line.board.snapshot(now))
+
+
+async def redefine(line: Ingest) -> None:
+    """Take up reference data at once rather than at the day roll: a planned epoch, in which scrips may mean other things."""
+    universe = line.reload()
+    line.board.add(universe.instruments.values())
+    line.board.facts["indices"] = msgspec.to_builtins(universe.indices)
+    line.guard.roll()
+    line.staleness.forget()
+    await begin(line, planned=True, reason="reference data was imported")
 
 
 async def roll(line: Ingest) -> None:

@@ -58,16 +58,6 @@ def test_a_written_page_is_current(root, page, write, how):
     assert (root / "docs" / "reference" / f"{page}.md").read_text(encoding="utf-8") == write(), f"run: {how}"
 
 
-def test_the_metrics_page_gives_kind_labels_and_meaning(root):
-    text = (root / "docs" / "reference" / "metrics.md").read_text(encoding="utf-8")
-    for name in NAMES:
-        entry = text.partition(f"## `{name.name}`\n")[2].partition("\n## ")[0]
-        labels = ", ".join(f"`{label}`" for label in name.labels) or "none"
-        assert name.meaning in entry
-        assert f"- kind: {name.kind}\n" in entry
-        assert f"- labels: {labels}" in entry
-
-
 def test_every_command_states_its_exit_codes_and_has_an_example():
     page = commands_page()
     for entry in page.split("\n## ")[1:]:

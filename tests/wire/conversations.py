@@ -108,7 +108,7 @@ async def resume() -> list[dict[str, Any]]:
             await second.until("hello")
             again = {"symbols": ["500325", "532540"], "fields": "ltp"}
             await second.say({"t": "resume", "id": 1, "pos": pos, **again})
-            await second.until("market")
+            await second.until("feed")
     return [*first.lines, {"cut": True}, *second.lines]
 
 
@@ -122,7 +122,7 @@ async def resume_nothing() -> list[dict[str, Any]]:
         async with stage.talk() as second:
             await second.until("hello")
             await second.say({"t": "resume", "id": 1, "pos": pos, "symbols": ["500325"], "fields": "ltp"})
-            await second.until("market")
+            await second.until("feed")
     return [*first.lines, {"cut": True}, *second.lines]
 
 
@@ -138,7 +138,7 @@ async def resume_too_late() -> list[dict[str, Any]]:
         async with stage.talk() as second:
             await second.until("hello")
             await second.say({"t": "resume", "id": 1, "pos": pos, "symbols": ["500325"], "fields": "ltp"})
-            await second.until("market")
+            await second.until("feed")
     return [*first.lines, {"cut": True}, *second.lines]
 
 

@@ -7,9 +7,11 @@ from typing import Any, Literal
 import msgspec
 
 from bhavcast.app.config import Config
+from bhavcast.domain.calendar import ist
 from bhavcast.domain.errors import NotTheWriter
 from bhavcast.journal.lease import DirectoryLease
 from bhavcast.reference.store import ReferenceStore
+from bhavcast.telemetry.clock import SystemClock
 
 
 def import_file(
@@ -31,9 +33,33 @@ def import_file(
     if kind == "master":
         report = store.import_master(path, partial=partial, force=force)
     else:
-        report = store.import_bhavcopy(path, date, partial=partial, force=force)
+        today = ist(SystemClock().wall_ms()).date()
+        report = store.import_bhavcopy(path, date, partial=partial, force=force, today=today)
     plain: dict[str, Any] = msgspec.to_builtins(report)
     return plain
+
+
+def ask_now(config: Config) -> None:
+    """Ask the system that runs on the data folder to take up what was imported at once."""
+    _marker(config).touch(mode=0o600)
+
+
+def was_asked(config: Config) -> bool:
+    """Tell whether it was asked since the last call; whoever runs looks once a second."""
+    try:
+        _marker(config).unlink()
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def is_pending(config: Config) -> bool:
+    """Tell whether a question is still unanswered."""
+    return _marker(config).exists()
+
+
+def _marker(config: Config) -> Path:
+    return config.data / "reference" / "take-now"
 
 
 def is_running(config: Config) -> bool:

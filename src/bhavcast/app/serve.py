@@ -3,12 +3,16 @@
 import asyncio
 import socket
 
+import structlog
+
 from bhavcast.app.config import Config
-from bhavcast.app.up import frontend_server, listen, loop_factory, stop_on_signals
+from bhavcast.app.up import frontend_server, listen, loop_factory, stop_on_signals, url_of
 from bhavcast.domain.errors import BadConfig
 from bhavcast.gateway import pages
 from bhavcast.gateway.edge import Gate
 from bhavcast.telemetry import log as logs
+
+log = structlog.get_logger()
 
 
 def run(role: str, config: Config) -> int:
@@ -22,10 +26,10 @@ def run(role: str, config: Config) -> int:
 
 
 async def _frontend(config: Config, listener: socket.socket) -> int:
-    host = f"[{config.host}]" if ":" in config.host else config.host
-    gateway = f"http://{host}:{config.port}"
+    gateway = url_of(config.host, config.port)
     served = pages.load() | {"/config.json": pages.config_page(gateway)}
     server = frontend_server(listener, Gate(config.allowed_hosts, config.allowed_origins), served, gateway)
+    log.info("the frontend is up", url=url_of(config.host, listener.getsockname()[1]), gateway=gateway)
     stop = stop_on_signals()
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     waiting = asyncio.create_task(stop.wait())

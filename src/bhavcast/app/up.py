@@ -27,6 +27,7 @@ from bhavcast.telemetry.metrics import HttpCounters, Sample
 log = structlog.get_logger()
 
 IDLE_S: Final = 0.25
+SYNC_S: Final = 1.0
 # Most of what lives here lives long: rows, instruments, code. Looking through it for cycles at every 700 allocations
 # would stop the loop for nothing.
 GC_THRESHOLD: Final = (50_000, 50, 50)
@@ -76,7 +77,10 @@ def listen(host: str, port: int, setting: str) -> socket.socket:
 
 async def _main(parts: Parts, gateway_socket: socket.socket, frontend_socket: socket.socket) -> int:
     config = parts.config
-    url, frontend_url = _url(config.host, gateway_socket), _url(config.host, frontend_socket)
+    url, frontend_url = (
+        url_of(config.host, gateway_socket.getsockname()[1]),
+        url_of(config.host, frontend_socket.getsockname()[1]),
+    )
     gate = Gate(config.allowed_hosts, [*_origins(frontend_url), *config.allowed_origins])
     gateway = Gateway(
         replica=Board(),
@@ -101,6 +105,7 @@ async def _main(parts: Parts, gateway_socket: socket.socket, frontend_socket: so
         "ingest": _ingest(parts),
         "relay": relay(parts.bus, gateway.replica, gateway),
         "gateway": server.run(),
+        "sync": _sync(parts),
         "frontend": frontend.serve(sockets=[frontend_socket]),
         "welcome": _welcome(parts, server, url, frontend_url),
     }
@@ -124,6 +129,13 @@ async def _ingest(parts: Parts) -> None:
         await keep_appointments(parts.line)
 
 
+async def _sync(parts: Parts) -> None:
+    """Make the journal survive a power cut too, beside the loop: a disk takes its time."""
+    while True:
+        await asyncio.sleep(SYNC_S)
+        await asyncio.to_thread(parts.journal.sync)
+
+
 async def _until(
     stop: asyncio.Event, work: dict[str, Coroutine[Any, Any, None]], server: GatewayServer, frontend: uvicorn.Server
 ) -> int:
@@ -140,7 +152,7 @@ async def _until(
     await server.stop()
     frontend.should_exit = True
     for task in tasks:
-        if task.get_name() in ("ingest", "relay", "welcome"):
+        if task.get_name() in ("ingest", "relay", "sync", "welcome"):
             task.cancel()
     waiting.cancel()
     await asyncio.gather(*tasks, waiting, return_exceptions=True)
@@ -180,9 +192,9 @@ def frontend_server(
     )
 
 
-def _url(host: str, listener: socket.socket) -> str:
-    name = f"[{host}]" if ":" in host else host
-    return f"http://{name}:{listener.getsockname()[1]}"
+def url_of(host: str, port: int) -> str:
+    """Return the address of what listens there."""
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _origins(url: str) -> list[str]:
@@ -210,9 +222,20 @@ def _greeting(parts: Parts, url: str, frontend_url: str) -> str:
     ]
     if market.virtual:
         speed = "" if market.speed == 1 else f" at {market.speed:g} × real time"
-        lines.append(f"  market     virtual clock, now {_clock_text(market.now_ms())} IST{speed}; not real prices")
+        lines.append(
+            f"  market     virtual clock, now {_clock_text(market.now_ms())} IST{speed}; {_WHAT[line.feed.source.mode]}"
+        )
     lines.append("Ctrl-C stops it.")
     return "\n".join(lines)
+
+
+_WHAT: Final = {
+    "sim": "simulated, not real prices",
+    "replay": "a recorded day, not the present one",
+    "eod": "an official day after its close",
+    "real": "real prices",
+    "delayed": "delayed prices",
+}
 
 
 def _clock_text(ms: int) -> str:

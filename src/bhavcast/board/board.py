@@ -19,6 +19,8 @@ from bhavcast.domain.tick import Source, Tick
 
 LIVE: Final = "live"
 NO_DATA: Final = "no_data"
+# A fact: the scrips that were added within the epoch, with the revision after which they were there.
+LISTED: Final = "listed"
 
 
 class Row:
@@ -215,7 +217,9 @@ class Board:
     ) -> Message:
         """Make the message that carries everything since the last one; a message without changes takes a revision."""
         if instruments:
-            self.add(instruments)
+            new = self.add(instruments)
+            listed = {**self.facts.get(LISTED, {}), **{row.symbol: self.rev + 1 for row in new}}
+            facts = {**(facts or {}), LISTED: listed}
         if facts:
             self.facts.update(facts)
         if self.rev == self._sealed:
@@ -241,6 +245,7 @@ class Board:
         the epoch before, whose tail may be lost.
         """
         self.epoch, self.token = epoch, token
+        self.facts.pop(LISTED, None)
         self.rev = self._sealed = max(self.rev + 1, first_rev)
         for row in self.order:
             if row.rev:

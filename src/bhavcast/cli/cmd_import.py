@@ -1,6 +1,7 @@
 """`bhavcast import`: the exchange's files, checked whole and swapped in at once."""
 
 import datetime
+import time
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,8 +12,9 @@ from bhavcast.cli.output import CommandError, Exit, JsonFlag, fail, json, note, 
 
 _ABOUT = (
     "A file is taken whole or not at all: where a row is wrong, the row and the reason are named and what was there "
-    "before still stands. A running system takes an import at its next day roll."
+    "before still stands. A running system takes an import at its next day roll, or at once with --now."
 )
+TAKES_WITHIN_S = 10
 DataFlag = Annotated[str | None, Parameter(name="--data", help="data folder [default: var]", show_default=False)]
 ConfigFlag = Annotated[str | None, Parameter(name="--config", help="configuration file", show_default=False)]
 
@@ -37,7 +39,7 @@ def master(
     force
         Take it though an earlier import was of a later date.
     now
-        Say so (exit code 1) if a running system will only take it at its next day roll.
+        A running system takes it at once, as a new epoch, rather than at its next day roll.
     """
     return _import("master", files, None, partial, force, now, as_json, data, config)
 
@@ -65,7 +67,7 @@ def bhavcopy(
     force
         Go back to an earlier day than the stored one.
     now
-        Say so (exit code 1) if a running system will only take it at its next day roll.
+        A running system takes it at once, as a new epoch, rather than at its next day roll.
     """
     return _import("bhavcopy", files, date, partial, force, now, as_json, data, config)
 
@@ -100,12 +102,29 @@ def _import(
         _show(reports)
     if not is_running(config):
         return Exit.DONE
-    text = f"the system that runs on {config.data} takes it at its next day roll or start"
-    if now:
-        report(CommandError(f"imported, but {text}: at once is not part of this version", then="restart it"))
-        return Exit.WRONG
-    note(text)
-    return Exit.DONE
+    if not now:
+        note(f"the system that runs on {config.data} takes it at its next day roll or start; --now asks for it at once")
+        return Exit.DONE
+    return _at_once(config)
+
+
+def _at_once(config: Any) -> int:
+    from bhavcast.app.reference import ask_now, is_pending
+
+    ask_now(config)
+    with working("waiting for the running system"):
+        for _ in range(TAKES_WITHIN_S * 10):
+            time.sleep(0.1)
+            if not is_pending(config):
+                note("the running system has taken it, as a new epoch")
+                return Exit.DONE
+    report(
+        CommandError(
+            f"imported, but the running system has not taken it within {TAKES_WITHIN_S} s",
+            then="look at its log; it takes it at its next day roll or start in any case",
+        )
+    )
+    return Exit.WRONG
 
 
 def _show(reports: list[dict[str, Any]]) -> None:

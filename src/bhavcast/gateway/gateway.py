@@ -45,6 +45,14 @@ class Limits(Protocol):
     def connections(self) -> int:
         """Streaming clients at once."""
 
+    @property
+    def body_bytes(self) -> int:
+        """Bytes of one request's body."""
+
+    @property
+    def url_bytes(self) -> int:
+        """Bytes of one request's URL."""
+
 
 class Member(Protocol):
     """A client's session, as the gateway tells it things."""

@@ -24,8 +24,7 @@ from bhavcast.telemetry.metrics import HttpCounters, RouteCounter
 
 STOCK: Final = b"/api/stock/"
 BATCH: Final = b"/api/stocks/batch"
-MAX_URL: Final = 16 * 1024
-MAX_HEAD: Final = 32 * 1024
+HEADERS_BYTES: Final = 16 * 1024  # all headers of one request
 MAX_READY: Final = 4096  # ready answers kept
 MAX_READY_BYTES: Final = 64 * 1024 * 1024  # of all their bodies and keys
 READY_BYTES: Final = 8 * 1024  # a longer request is not kept as a key
@@ -68,6 +67,7 @@ class HotProtocol(HttpToolsProtocol):
     counters: HttpCounters
     host_allowed: Callable[[str], bool]
     constant_headers: bytes
+    max_url: int
     ready: dict[bytes, Ready]
     ready_bytes: int
     generation: int
@@ -129,13 +129,14 @@ class HotProtocol(HttpToolsProtocol):
         if not self._heading:
             return False
         self._head += len(data)
-        if self._head <= MAX_HEAD or b"\r\n\r\n" in data[: MAX_HEAD + 4]:
+        most = self.max_url + HEADERS_BYTES
+        if self._head <= most or b"\r\n\r\n" in data[: most + 4]:
             return False
-        long_url = b"\r\n" not in data[:MAX_URL] and not self.headers
+        long_url = b"\r\n" not in data[: self.max_url] and not self.headers
         error: BhavcastError = (
-            UrlTooLong(f"expected a URL of at most {MAX_URL} bytes")
+            UrlTooLong(f"expected a URL of at most {self.max_url} bytes")
             if long_url
-            else HeadersTooLarge(f"expected at most {MAX_HEAD} bytes of headers")
+            else HeadersTooLarge(f"expected at most {HEADERS_BYTES} bytes of headers")
         )
         self._refuse(error)
         return True
@@ -168,8 +169,8 @@ class HotProtocol(HttpToolsProtocol):
         """Answer a usual request for a hot URL here; leave the rest to the application."""
         self._heading = False
         self._head = 0
-        if len(self.url) > MAX_URL:
-            self._refuse(UrlTooLong(f"expected a URL of at most {MAX_URL} bytes"))
+        if len(self.url) > self.max_url:
+            self._refuse(UrlTooLong(f"expected a URL of at most {self.max_url} bytes"))
             return
         if self.parser.get_method() == b"GET" and self.url.startswith(b"/api/stock") and self._is_usual():
             etag = next((value.decode("latin-1") for name, value in self.headers if name == b"if-none-match"), None)
@@ -299,7 +300,12 @@ class HotProtocol(HttpToolsProtocol):
 
 
 def bind(
-    gateway: Gateway, counters: HttpCounters, host_allowed: Callable[[str], bool], constant_headers: bytes
+    gateway: Gateway,
+    counters: HttpCounters,
+    host_allowed: Callable[[str], bool],
+    constant_headers: bytes,
+    *,
+    max_url: int,
 ) -> type[asyncio.Protocol]:
     """Return the protocol class of one gateway."""
     names = {
@@ -307,6 +313,7 @@ def bind(
         "counters": counters,
         "host_allowed": staticmethod(host_allowed),
         "constant_headers": constant_headers,
+        "max_url": max_url,
         "ready": {},
         "ready_bytes": 0,
         "generation": -1,

@@ -17,7 +17,6 @@ from bhavcast.domain.shape import Shape, parse_depth, parse_fields
 from bhavcast.gateway import problems
 from bhavcast.gateway.gateway import Gateway
 
-MAX_BATCH: Final = 500
 JSON: Final = "application/json"
 
 
@@ -68,8 +67,9 @@ def batch(gateway: Gateway, query: str) -> Answer:
         asked = parameters(query, ("symbols", "since", "fields", "depth"))
         shape = _shape(asked)
         symbols = [text for text in asked.get("symbols", "").split(",") if text]
-        if not 1 <= len(symbols) <= MAX_BATCH:
-            raise TooManySymbols(f"expected 1 to {MAX_BATCH} symbols, got {len(symbols)}", field="symbols")
+        most = gateway.limits.symbols_per_message
+        if not 1 <= len(symbols) <= most:
+            raise TooManySymbols(f"expected 1 to {most} symbols, got {len(symbols)}", field="symbols")
         if "since" in asked:
             return _since(gateway, symbols, Position.parse(asked["since"], field="since"), shape)
     except BhavcastError as error:

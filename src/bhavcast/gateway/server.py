@@ -29,7 +29,6 @@ SWEEP_S: Final = 0.25
 DRAIN_S: Final = 2.0
 RETRY_MS: Final = 5000
 KEEP_ALIVE_S: Final = 75
-MAX_BODY: Final = 64 * 1024
 
 
 class Quiet(uvicorn.Server):
@@ -60,18 +59,19 @@ class GatewayServer:
         self.counters = HttpCounters()
         self._gauges = gauges
         self._pace = Pace(gateway.hub)
-        app = rest.build(gateway, Exposition(self.counters, self._samples), max_body=MAX_BODY)
+        limits = gateway.limits
+        app = rest.build(gateway, Exposition(self.counters, self._samples), max_body=limits.body_bytes)
         edge = Edge(
             app,  # type: ignore[arg-type]  # ASGI by two descriptions
             gate,
             self.counters,
             pages,
             policy=content_security_policy(None),
-            max_body=MAX_BODY,
+            max_body=limits.body_bytes,
             streams={"/api/stream": sse.stream(gateway)},
             draining=lambda: gateway.draining,
         )
-        protocol = hot.bind(gateway, self.counters, gate.host_allowed, CONSTANT_HEADERS)
+        protocol = hot.bind(gateway, self.counters, gate.host_allowed, CONSTANT_HEADERS, max_url=limits.url_bytes)
         self._server = Quiet(
             uvicorn.Config(
                 edge,

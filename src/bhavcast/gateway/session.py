@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import structlog
 
-from bhavcast.board.board import Row
+from bhavcast.board.board import LISTED, Row
 from bhavcast.domain.errors import BadRequest, BhavcastError, TooManySymbols, UnknownSymbol
 from bhavcast.domain.instrument import INDEX_PREFIX
 from bhavcast.domain.position import NOWHERE, Position
@@ -175,24 +175,33 @@ class Session:
         known = position.epoch == self._gateway.replica.epoch and not bad
         now = self._gateway.clock.monotonic()
         order = self._gateway.replica.order
-        rows = [order[slot] for slot in sorted(self._slots(ok))]
+        # A scrip that came to a group since is no part of what was held.
+        late = self._late(ok, position.rev) if known else set()
+        rows = [order[slot] for slot in sorted(self._slots(ok) - late)]
         answer: dict[str, Any] = {"t": "resumed", "id": message_id, "recovered": known, "changed": len(rows)}
         answer |= {"bad": bad} if bad else {}
         if known:
             self._items = ok
-            self._hub.resume(self.outbox, rows, position.rev, answer, now, everything=EVERYTHING in ok)
+            self._hub.resume(self.outbox, rows, position.rev, answer, now, everything=EVERYTHING in ok and not late)
+            if late:
+                self._send(late, message_id, everything=EVERYTHING in ok)
         else:
             self._tell(answer)
             self._take(ok, message_id)
         self._tell_facts()
 
+    def _late(self, items: dict[str, set[int]], rev: int) -> set[int]:
+        listed: dict[str, int] = self._gateway.fact(LISTED)
+        late = self._slots_of([symbol for symbol, since in listed.items() if since > rev])
+        return late & self._slots({item: slots for item, slots in items.items() if not item[0].isdigit()})
+
     # -- what is subscribed -----------------------------------------------------------------------------------------
 
     def _take(self, new: dict[str, set[int]], message_id: int | None) -> None:
         self._send_again()  # first what is owed: the sync of the new ones speaks for everything
-        held = self._slots(self._items)
         self._items.update(new)
-        self._send(self._slots(new) - held, message_id, everything=EVERYTHING in new)
+        # Also what another item brings already: who has just left that one may have let go of its rows.
+        self._send(self._slots(new), message_id, everything=EVERYTHING in new)
 
     def _send(self, slots: set[int], message_id: int | None, *, everything: bool) -> None:
         order = self._gateway.replica.order

@@ -211,7 +211,7 @@ class Hub:
 
     def tell(self, outbox: Outbox, message: dict[str, Any], now: float) -> None:
         """Send a message that carries no quotes."""
-        outbox.sink.send(frame.encode(message, binary=outbox.shape.binary))
+        outbox.sink.send(frame.encode(message, binary=outbox.shape.binary), pos=message.get("pos"))
         outbox.sent_at = now
 
     def tell_all(self, message: dict[str, Any], now: float) -> None:
