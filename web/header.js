@@ -149,7 +149,7 @@ export class Header {
     const cell = find("link");
     /** @type {Said} */
     const said = { text: "live", tone: "ok" };
-    const frozen = since ? ` Prices below are of ${time(since)} IST by your clock, and do not move.` : "";
+    const frozen = since && this.newest !== null ? ` Prices below are of ${time(this.newest)} IST, market time, and do not move.` : "";
     /** @type {Alarm|null} */
     let alarm = null;
     if (state === "waiting") {
@@ -185,7 +185,8 @@ export class Header {
     const said = [...this.feeds].map(([name, feed]) => ({ name, ...feedState(feed.state) }));
     const order = ["bad", "unknown", "warn", "off", "ok"];
     const worst = order.find((tone) => said.some((each) => each.tone === tone)) ?? "unknown";
-    write(cell, said.map(({ name, text }) => `${name} ${text}`).join(", ") || "unknown");
+    const told = said.map(({ name, text }) => `${name} ${text}`).join(", ");
+    write(cell, told ? told + (this._live ? "" : " (last known)") : "unknown");
     mark(cell, "data-tone", this._live ? worst : "unknown");
     if (!this._live) return alarms;
     for (const { name, text, tone } of said) {

@@ -113,7 +113,7 @@ export class Watchlist {
 
   /** Tell the ages anew. */
   tell() {
-    for (const [symbol, row] of this.rows) row.tell(this.stream.quotes.get(symbol), this.stream.clock.now());
+    for (const [symbol, row] of this.rows) row.tell(this.stream.quotes.get(symbol), this.stream.clock.now(), this.stream.link.state === "live");
   }
 
   _save() {
@@ -232,8 +232,9 @@ class Row {
   /**
    * @param {Quote|undefined} quote
    * @param {number|null} now
+   * @param {boolean} connected
    */
-  tell(quote, now) {
+  tell(quote, now, connected) {
     const cell = this.cells[6];
     if (this.refused || !quote) {
       write(cell, this.refused ? "refused" : "waiting");
@@ -246,7 +247,7 @@ class Row {
     const old = stamp === null || now === null ? "" : age(now - stamp);
     const moving = quote.state === "live" || quote.state === "quiet" || quote.state === "stale";
     write(cell, quote.state === "live" && old ? old : moving && old ? `${said.text} ${old}` : said.text);
-    mark(cell, "data-tone", said.tone === "ok" ? null : said.tone);
+    mark(cell, "data-tone", !connected ? "unknown" : said.tone === "ok" ? null : said.tone);
   }
 }
 
