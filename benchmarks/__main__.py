@@ -105,7 +105,10 @@ def main(arguments: Sequence[str]) -> int:
         if given.json:
             out.print_json(msgspec.json.encode(msgspec.json.decode(path.read_bytes())).decode())
         else:
-            out.print(against_targets(outcome), contenders(outcome), *outcome.notes, sep="\n")
+            out.print(against_targets(outcome))
+            if any(": " in figure.name for figure in outcome.figures):
+                out.print(contenders(outcome))
+            out.print(*outcome.notes, sep="\n", style="dim")
     return int(missed)
 
 

@@ -11,6 +11,7 @@ import sys
 from benchmarks.bus import PlayedBus
 from benchmarks.market import START_MS
 from bhavcast.app.config import Limits
+from bhavcast.app.up import settle
 from bhavcast.board.board import Board
 from bhavcast.flow import relay
 from bhavcast.gateway.edge import Gate
@@ -28,6 +29,7 @@ async def serve(path: str, port: int, *, hot_path: bool) -> None:
         await asyncio.sleep(0.01)
         if reading.done():
             reading.result()
+    settle()
     with socket.create_server(("127.0.0.1", port), backlog=4096) as listener:
         server = GatewayServer(gateway, listener, Gate((), ()), {}, dict, hot_path=hot_path)
         serving = asyncio.create_task(server.run())

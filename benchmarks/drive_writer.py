@@ -21,7 +21,7 @@ from bhavcast.bus.memory import MemoryBus
 from bhavcast.domain.calendar import Calendar, at_ist
 from bhavcast.domain.instrument import Instrument
 from bhavcast.domain.session import class_of
-from bhavcast.domain.tick import Batch, FeedState, Source, Tick
+from bhavcast.domain.tick import Batch, FeedState, Source
 from bhavcast.domain.universe import Universe
 from bhavcast.feeds.sim.market import Market
 from bhavcast.flow import Ingest, ingest, recover
@@ -138,12 +138,8 @@ def plain(size: int) -> None:
     began = time.process_time()
     for batch in batches:
         for tick in batch.ticks:
-            _merge(held[tick.symbol], tick)
+            held[tick.symbol].update(tick.values)
     _report(sum(len(batch.ticks) for batch in batches), time.process_time() - began)
-
-
-def _merge(row: dict[int, object], tick: Tick) -> None:
-    row.update(tick.values)
 
 
 def main(arguments: list[str]) -> None:

@@ -35,6 +35,10 @@ class Answer(NamedTuple):
     headers: list[tuple[str, str]]
     body: bytes
 
+    def header(self, name: str) -> str:
+        """Return one header; names are case-insensitive."""
+        return next(value for each, value in self.headers if each.lower() == name.lower())
+
     def raw(self) -> bytes:
         """The answer as it stands on the wire."""
         head = "".join(f"{name}: {value}\r\n" for name, value in self.headers)

@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks import servers
 from benchmarks.measure import Contender, Outcome, Plan, Reading, alternate
 from benchmarks.servers import Answer
-from bhavcast.load.cpu import tree
+from bhavcast.load.cpu import CpuMeter, tree
 
 QUOTE = "/api/stock/500325"
 LIVED = 5.0  # seconds of trading before the kill
@@ -29,19 +29,19 @@ def _up(data: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
         yield child, int(port)
 
 
-def _wait(port: int, accepted: Callable[[Answer], bool]) -> float:
+def _wait(child: subprocess.Popen[bytes], port: int, accepted: Callable[[Answer], bool]) -> float:
     """Return the time at which a quote was answered as wanted."""
     deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
+    while time.monotonic() < deadline and child.poll() is None:
         with contextlib.suppress(OSError):
             if accepted(servers.fetch(port, QUOTE)):
                 return time.monotonic()
         time.sleep(0.005)
-    raise RuntimeError(f"no such quote within {PATIENCE:.0f} s")
+    raise RuntimeError(f"no such quote within {PATIENCE:.0f} s, or the process ended (status {child.poll()})")
 
 
 def _position(answer: Answer) -> tuple[str, int]:
-    epoch, rev = dict(answer.headers)["X-Bhavcast-Position"].split(":")
+    epoch, rev = answer.header("X-Bhavcast-Position").split(":")
     return epoch, int(rev)
 
 
@@ -59,12 +59,13 @@ def start(plan: Plan) -> Outcome:
         with tempfile.TemporaryDirectory(prefix="bhavcast-") as folder:
             data, began = Path(folder), time.monotonic()
             with _up(data) as (child, port):
-                first = _wait(port, lambda answer: answer.status == 200) - began
+                first = _wait(child, port, lambda answer: answer.status == 200) - began
+                used = CpuMeter([child.pid]).read().used / 1e9
                 time.sleep(LIVED)
                 epoch, rev = _position(servers.fetch(port, QUOTE))
                 _kill(child)
             began = time.monotonic()
-            with _up(data) as (_, port):
+            with _up(data) as (child, port):
 
                 def same(answer: Answer) -> bool:
                     if answer.status != 200:
@@ -72,8 +73,8 @@ def start(plan: Plan) -> Outcome:
                     now_epoch, now_rev = _position(answer)
                     return now_epoch == epoch and now_rev >= rev
 
-                again = _wait(port, same) - began
-        return {"first quote|s": first, "same board after kill -9|s": again}
+                again = _wait(child, port, same) - began
+        return {"first quote|s": first, "CPU until first quote|s": used, "same board after kill -9|s": again}
 
     outcome = Outcome("start")
     alternate(outcome, [Contender("", measure)], plan)

@@ -19,7 +19,8 @@ from bhavcast.load.cpu import CpuMeter, CpuTime
 from bhavcast.load.generator import StreamResult
 
 SETTLE = 1.0  # seconds between the last subscription and the measurement
-BATCH = 20  # ticks in one message of the bus
+BATCH_S = 0.005  # what ticks within this time is at most one message of the bus …
+BATCH, BIG_BATCH, BIG_ABOVE = 20, 100, 20_000  # … of so many ticks, and of more where there are more than that a second
 C = "C send loop"
 GUIDE = "Flask-SocketIO"
 SOCKET_IO = {
@@ -43,6 +44,12 @@ class Load(NamedTuple):
     @property
     def sub(self) -> str:
         return f'{{"t":"sub","id":1,"symbols":[%],"hz":{self.hz:g}}}'
+
+    @property
+    def batch(self) -> int:
+        """Ticks in one message of the bus."""
+        most = BIG_BATCH if self.ticks > BIG_ABOVE else BATCH
+        return min(max(round(self.ticks * BATCH_S), 1), most)
 
     @property
     def rows_due(self) -> float:
@@ -73,7 +80,6 @@ class Seen(NamedTuple):
             "p50 publish → received|ms": seen.p50_ms,
             "p99 publish → received|ms": seen.p99_ms,
             "load generator's share of its core|%": 100 * seen.cpu_seconds / seen.seconds,
-            "clients lost|": seen.gone,
         }
 
     def delivered(self, load: Load) -> Reading:
@@ -110,7 +116,12 @@ def observe(server: Server, symbols: Path, load: Load, seconds: float, **texts: 
         before = meter.read()
         clients.start()
         result = clients.finish()
-        return Seen(result, meter.read().since(before))
+        seen = Seen(result, meter.read().since(before))
+    if result.gone or not result.frames:
+        raise RuntimeError(
+            f"{result.gone} of {load.clients} clients were closed ({result.closes}), {result.frames} frames"
+        )
+    return seen
 
 
 class Streams:
@@ -127,7 +138,7 @@ class Streams:
 
         def measure() -> Reading:
             load = self._load
-            with gateway.running(scrips=load.scrips, ticks=load.ticks, batch=BATCH, **settings) as server:
+            with gateway.running(scrips=load.scrips, ticks=load.ticks, batch=load.batch, **settings) as server:
                 seen = observe(server, self._symbols, load, self._plan.seconds * 2)
             if not settings:
                 self._sent = seen
@@ -140,7 +151,7 @@ class Streams:
         load = self._load
         sent = self._sent.result if self._sent else None
         size = round(sent.bytes / max(sent.frames, 1)) if sent else 2000
-        flushes = load.hz or load.ticks / BATCH
+        flushes = load.hz or load.ticks / load.batch
         frames = sent.frames / sent.seconds / flushes if sent else load.clients
         with servers.c_sender(load.clients, flushes, max(round(frames), 1), size) as server:
             return observe(server, self._symbols, load, self._plan.seconds * 2).reading()

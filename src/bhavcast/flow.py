@@ -24,10 +24,10 @@ from bhavcast.domain.calendar import Calendar, at_ist, ist
 from bhavcast.domain.change import Change, Message
 from bhavcast.domain.errors import BusHole
 from bhavcast.domain.field import Values
-from bhavcast.domain.instrument import Instrument
+from bhavcast.domain.instrument import CANARY_SYMBOL, Instrument
 from bhavcast.domain.price import band_limits
 from bhavcast.domain.session import Phase, ScripClass
-from bhavcast.domain.tick import FeedState, Source, Tick
+from bhavcast.domain.tick import Batch, FeedState, Source, Tick
 from bhavcast.domain.universe import Universe
 from bhavcast.feeds.port import Feed
 from bhavcast.guard.guard import Guard
@@ -39,20 +39,25 @@ log = structlog.get_logger()
 
 # A scrip of our own that ticks once a second through the whole path, in bus order: what it takes to arrive is what any
 # price takes. Hidden from lists and breadth, exempt from the guard.
-CANARY: Final = Instrument(symbol="000000", id="CANARY", name="Bhavcast canary", call_auction="none")
+CANARY: Final = Instrument(symbol=CANARY_SYMBOL, id="CANARY", name="Bhavcast canary", call_auction="none")
 CANARY_SOURCE: Final = Source(name="canary", mode="real", grade="tick")
 
-SWEEP_S: Final = 0.25
 SECOND_S: Final = 1.0
-CHECKPOINT_S: Final = 30.0
+# A checkpoint also comes when this much has been written since the last: what is read at a recovery stays a second's work.
+CHECKPOINT_BYTES: Final = 16 * 1024 * 1024
 # A virtual day is over this long after its last phase; then the clock is set to just before the next continuous session.
 AFTERGLOW_MS: Final = 5 * 60_000
-CURTAIN: Final = datetime.time(9, 14, 50)
+CURTAIN_MS: Final = 10_000
+DAY_BEGINS_AT: Final = datetime.time(8)
 
 
 @dataclass
 class Ingest:
-    """The one writer and what it works with. `endless`: a virtual clock goes on to the next session by itself."""
+    """The one writer and what it works with.
+
+    `reload` reads the reference data, `asked` tells (once) that someone wants that done now. `endless`: a virtual clock
+    goes on to the next session by itself.
+    """
 
     feed: Feed
     guard: Guard
@@ -65,6 +70,9 @@ class Ingest:
     calendar: Calendar
     phase_of: Callable[[ScripClass, int], Phase]
     reload: Callable[[], Universe]
+    asked: Callable[[], bool] = lambda: False
+    sweep_s: float = 0.25
+    checkpoint_s: float = 30.0
     endless: bool = False
     due: dict[str, float] = field(default_factory=dict)
     said: dict[str, Any] = field(default_factory=dict)
@@ -128,7 +136,9 @@ async def begin(line: Ingest, *, planned: bool, reason: str) -> None:
     if board.facts.get("day") != day:
         universe = line.reload()
         board.add(universe.instruments.values())
-        board.roll(lambda row: opening(row, universe))
+        # An official close of the day that ends, or of a later one that was slept through, is better than what was seen.
+        official = universe.date is not None and universe.date.isoformat() >= board.facts.get("day", "9999")
+        board.roll(lambda row: opening(row, universe, official=official))
         board.facts["day"] = day
         board.facts["indices"] = msgspec.to_builtins(universe.indices)
         line.guard.roll()
@@ -140,11 +150,12 @@ async def begin(line: Ingest, *, planned: bool, reason: str) -> None:
     log.info("epoch begins", epoch=board.epoch, rev=board.rev, rows=len(board.order), day=day, reason=reason)
 
 
-def opening(row: Row, universe: Universe) -> Values:
+def opening(row: Row, universe: Universe, *, official: bool) -> Values:
     """Return what a scrip's day begins with: the previous close, and the limits it gives."""
     values = row.values
-    close = values[fields.CLOSE_PRICE] or values[fields.CURRENT_PRICE] or universe.closes.get(row.symbol)
-    close = close or values[fields.PREVIOUS_CLOSE]
+    seen = values[fields.CLOSE_PRICE] or values[fields.CURRENT_PRICE]
+    known = universe.closes.get(row.symbol)
+    close = ((known or seen) if official else (seen or known)) or values[fields.PREVIOUS_CLOSE]
     if not isinstance(close, int):
         return {}
     band, tick = row.instrument.band, row.instrument.tick
@@ -159,7 +170,7 @@ async def ingest(line: Ingest) -> None:
     """Carry every batch of the feed to the bus. The feed yields at least every 250 ms, so all else is done in between."""
     async for batch in line.feed.batches():
         await roll(line)
-        ticks = line.guard.check(batch)
+        ticks = line.guard.check(todays(line, batch))
         changes = line.board.apply(batch.source, ticks)
         line.ticks += len(batch.ticks)
         if changes:
@@ -167,18 +178,38 @@ async def ingest(line: Ingest) -> None:
         await keep_appointments(line)
 
 
+def todays(line: Ingest, batch: Batch) -> Batch:
+    """Leave out what was said of a day that is over: it would fill the new day's fields."""
+    begins = at_ist(datetime.date.fromisoformat(line.board.facts["day"]), DAY_BEGINS_AT)
+    if batch.source.grade == "eod" or all(tick.time >= begins for tick in batch.ticks):
+        return batch
+    return Batch(batch.source, batch.received, [tick for tick in batch.ticks if tick.time >= begins])
+
+
 async def keep_appointments(line: Ingest) -> None:
     """Do what the time asks for rather than a tick."""
     now = line.market.now_ms()
-    if line.is_due("sweep", SWEEP_S):
+    if line.is_due("sweep", line.sweep_s):
         states: dict[str, FeedState] = {line.feed.source.name: line.feed.state, CANARY_SOURCE.name: "live"}
         if changes := line.staleness.sweep(now, states):
             await line.say(changes=changes)
     if line.is_due("second", SECOND_S):
         beat = Tick(CANARY.symbol, now, {fields.LAST_TRADE_TIME: now})
         await line.say(changes=line.board.apply(CANARY_SOURCE, [beat]), facts=news(line, now))
-    if line.is_due("checkpoint", CHECKPOINT_S):
+        if line.asked():
+            await redefine(line)
+    if line.is_due("checkpoint", line.checkpoint_s) or line.journal.tail > CHECKPOINT_BYTES:
         line.journal.checkpoint(line.board.snapshot(now))
+
+
+async def redefine(line: Ingest) -> None:
+    """Take up reference data at once rather than at the day roll: a planned epoch, in which scrips may mean other things."""
+    universe = line.reload()
+    line.board.add(universe.instruments.values())
+    line.board.facts["indices"] = msgspec.to_builtins(universe.indices)
+    line.guard.roll()
+    line.staleness.forget()
+    await begin(line, planned=True, reason="reference data was imported")
 
 
 async def roll(line: Ingest) -> None:
@@ -186,10 +217,22 @@ async def roll(line: Ingest) -> None:
     now = line.market.now_ms()
     today = line.calendar.trading_date(now)
     if line.endless and now > line.calendar.close_of(today) + AFTERGLOW_MS:
-        today = line.calendar.next_trading_day(today)
-        line.market.jump(at_ist(today, CURTAIN))
+        line.market.jump(curtain(line.calendar, line.calendar.next_trading_day(today)))
+        today = line.calendar.trading_date(line.market.now_ms())
     if line.board.facts.get("day") != today.isoformat():
         await begin(line, planned=True, reason="day roll")
+
+
+def curtain(calendar: Calendar, day: datetime.date, step: int = 1) -> int:
+    """Return the moment just before continuous trading begins, on `day` or the nearest day after it that has any.
+
+    With `step` -1 the nearest day before it.
+    """
+    while True:
+        for window in calendar.windows(day, "standard"):
+            if window.phase == "continuous":
+                return window.start - CURTAIN_MS
+        day += datetime.timedelta(days=step)
 
 
 def news(line: Ingest, now: int) -> dict[str, Any]:

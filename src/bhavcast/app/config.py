@@ -134,7 +134,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         _says("market clock; `auto` takes the real one for real sources and a virtual one for all others", "virtual"),
     ] = "auto"
     chaos: Annotated[
-        str, _says("faults to put into the feed, on purpose and seeded; empty for none", "drop=0.01,stall=30s")
+        str, _says("faults to put into the feed, on purpose and seeded; empty for none", "drop=1%,stall=1%:3s")
     ] = ""
     calendar: Annotated[
         Path | None, _says("file with trading days of your own, over the built-in calendar", "holidays-2027.toml")
@@ -497,6 +497,7 @@ def _check(config: Config, origins: Mapping[str, str]) -> None:
                 f"{mine} in {origins[mine]} — expected a port of its own, got {port}, which {other} has", field=mine
             )
         ports[port] = name
+    _check_chaos(config.chaos, origins["chaos"])
     if math.isinf(config.speed) and config.source_name != "replay":
         raise BadConfig(
             f"speed in {origins['speed']} — expected a number: only a replay runs as fast as it can", field="speed"
@@ -507,6 +508,17 @@ def _check(config: Config, origins: Mapping[str, str]) -> None:
             f"{name} in {origins[name]} — expected a virtual market clock, got clock = real: a real one cannot be set",
             field=name,
         )
+
+
+def _check_chaos(spec: str, where: str) -> None:
+    if not spec:
+        return
+    from bhavcast.feeds.chaos import Chaos  # only where it is asked for: the feeds are a large part of the program
+
+    try:
+        Chaos.parse(spec)
+    except BadConfig as error:
+        raise BadConfig(f"chaos in {where} — {error.detail}", field="chaos") from None
 
 
 def _is_loopback(host: str) -> bool:

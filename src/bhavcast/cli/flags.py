@@ -16,7 +16,8 @@ def _flag(name: str) -> Parameter:
     setting = SETTINGS[name]
     default = plain(setting.default)
     note = "" if default in (None, "") else f" [default: {default}]"
-    metavar = {int: "N", float: "N", Path: "DIR"}.get(type(setting.default), "TEXT")
+    kind = type(setting.default)
+    metavar = "N" if kind in (int, float) else "DIR" if isinstance(setting.default, Path) else "TEXT"
     return Parameter(name=setting.flag, help=f"{setting.meaning}{note}", show_default=False, metavar=metavar)
 
 

@@ -26,11 +26,17 @@ def fragment(encoded: bytes, *, binary: bool) -> bytes:
     return encoded if binary or not encoded else b"," + encoded
 
 
+def ends(head: Mapping[str, Any], *, binary: bool) -> tuple[bytes, bytes]:
+    """Return what stands before and after the quotes of a frame."""
+    if binary:
+        return _msgpack.encode(head), b""
+    return _json.encode(head)[:-1] + b',"q":[', b"]}"
+
+
 def rows(head: Mapping[str, Any], body: bytes, *, binary: bool) -> tuple[bytes, ...]:
     """Return the parts of a frame with joined fragments as its quotes."""
-    if binary:
-        return _msgpack.encode(head), body
-    return _json.encode(head)[:-1] + b',"q":[', body[1:], b"]}"
+    before, after = ends(head, binary=binary)
+    return before, body if binary else body[1:], after
 
 
 def join(encoded: Iterable[bytes], *, binary: bool) -> bytes:

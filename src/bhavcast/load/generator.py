@@ -20,6 +20,7 @@ from bhavcast.load.cpu import pinned
 from bhavcast.load.native import HERE, compiled
 
 Result = TypeVar("Result", bound=msgspec.Struct)
+SUBPROTOCOL: Final = "Sec-WebSocket-Protocol: bhavcast.v1.json"
 GRACE: Final = 30.0  # seconds a generator may be late before it counts as hung
 
 
@@ -162,7 +163,7 @@ def stream(
     per_client: int = 50,
     seconds: float = 10.0,
     sample: int = 1,
-    headers: Sequence[str] = (),
+    headers: Sequence[str] = (SUBPROTOCOL,),
     core: int | None = None,
     **texts: str,
 ) -> Generator[StreamResult]:

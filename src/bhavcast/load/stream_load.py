@@ -13,6 +13,7 @@ from pathlib import Path
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
+from websockets.typing import Subprotocol
 
 from bhavcast.load.contract import measure, options, percentile
 
@@ -77,9 +78,15 @@ class Load:
     async def open(self) -> None:
         """Hold one client until it is closed."""
         given = self._given
-        headers = [tuple(line.split(": ", 1)) for line in given["headers"].split("\r\n") if line]
-        url = f"ws://{given['host']}:{given['port']}{given['path']}"
-        async with connect(url, additional_headers=headers, compression=None, max_size=None) as client:  # type: ignore[arg-type]
+        headers = dict(line.split(": ", 1) for line in given["headers"].split("\r\n") if line)
+        subprotocol = headers.pop("Sec-WebSocket-Protocol", None)
+        async with connect(
+            f"ws://{given['host']}:{given['port']}{given['path']}",
+            additional_headers=headers,
+            subprotocols=[Subprotocol(subprotocol)] if subprotocol else None,
+            compression=None,
+            max_size=None,
+        ) as client:
             if given["first"]:
                 await client.send(given["first"])
             chosen = self._choice.sample(self._symbols, int(given["per_client"]))
@@ -122,8 +129,11 @@ async def main(arguments: list[str]) -> None:
     tasks = []
     async with asyncio.timeout(float(given["patience"])):
         for _ in range(int(given["clients"])):
-            tasks.append(asyncio.create_task(load.open()))
-            await load.served.acquire()
+            tasks.append(client := asyncio.create_task(load.open()))
+            served = asyncio.create_task(load.served.acquire())
+            await asyncio.wait([client, served], return_when=asyncio.FIRST_COMPLETED)
+            if client.done():
+                client.result()  # raises why
     load.setup_seconds = time.monotonic() - started
     await measure(float(given["seconds"]), load.reset, load.result)
     for task in tasks:

@@ -1,0 +1,162 @@
+"""`bhavcast import`: the exchange's files, checked whole and swapped in at once."""
+
+import datetime
+import time
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from bhavcast.cli.command import command
+from bhavcast.cli.output import CommandError, Exit, JsonFlag, fail, json, note, report, table, working
+
+_ABOUT = (
+    "A file is taken whole or not at all: where a row is wrong, the row and the reason are named and what was there "
+    "before still stands. A running system takes an import at its next day roll, or at once with --now."
+)
+TAKES_WITHIN_S = 10
+DataFlag = Annotated[str | None, Parameter(name="--data", help="data folder [default: var]", show_default=False)]
+ConfigFlag = Annotated[str | None, Parameter(name="--config", help="configuration file", show_default=False)]
+
+
+def master(
+    *files: Path,
+    partial: Annotated[bool, Parameter(negative="")] = False,
+    force: Annotated[bool, Parameter(negative="")] = False,
+    now: Annotated[bool, Parameter(negative="")] = False,
+    as_json: JsonFlag = False,
+    data: DataFlag = None,
+    config: ConfigFlag = None,
+) -> int:
+    """Import scrip masters: codes, ids, names, ISINs, groups.
+
+    Parameters
+    ----------
+    files
+        The exchange's scrip master, BSE_EQ_SCRIP_DDMMYYYY.csv; several are imported in their order.
+    partial
+        The file holds some scrips only; the others stay as they are.
+    force
+        Take it though an earlier import was of a later date.
+    now
+        A running system takes it at once, as a new epoch, rather than at its next day roll.
+    """
+    return _import("master", files, None, partial, force, now, as_json, data, config)
+
+
+def bhavcopy(
+    *files: Path,
+    date: Annotated[datetime.date | None, Parameter(show_default=False)] = None,
+    partial: Annotated[bool, Parameter(negative="")] = False,
+    force: Annotated[bool, Parameter(negative="")] = False,
+    now: Annotated[bool, Parameter(negative="")] = False,
+    as_json: JsonFlag = False,
+    data: DataFlag = None,
+    config: ConfigFlag = None,
+) -> int:
+    """Import official days: closes, volumes, the next day's previous closes.
+
+    Parameters
+    ----------
+    files
+        EQDDMMYY.CSV or BhavCopy_BSE_CM_0_0_0_YYYYMMDD_F_0000.CSV; which of both is seen from the content.
+    date
+        The day the file must be of, where its name does not say it.
+    partial
+        The file holds some scrips only; the others keep their closes.
+    force
+        Go back to an earlier day than the stored one.
+    now
+        A running system takes it at once, as a new epoch, rather than at its next day roll.
+    """
+    return _import("bhavcopy", files, date, partial, force, now, as_json, data, config)
+
+
+def _import(
+    kind: Literal["master", "bhavcopy"],
+    files: tuple[Path, ...],
+    date: datetime.date | None,
+    partial: bool,
+    force: bool,
+    now: bool,
+    as_json: bool,
+    data: str | None,
+    config_file: str | None,
+) -> int:
+    from bhavcast.app.config import load
+    from bhavcast.app.reference import import_file, is_running
+
+    if not files:
+        fail(f"import {kind} — expected one file or more, got none", code=Exit.USAGE)
+    config = load({"data": data}, file=config_file).config
+    reports = []
+    for path in files:
+        with working(f"importing {path.name}"):
+            done = import_file(config, kind, path, date=date, partial=partial, force=force)
+        reports.append(done)
+        if as_json:
+            json(done)
+        for warning in done["warnings"]:
+            note(f"warning: {path.name}: {warning}")
+    if not as_json:
+        _show(reports)
+    if not is_running(config):
+        return Exit.DONE
+    if not now:
+        note(f"the system that runs on {config.data} takes it at its next day roll or start; --now asks for it at once")
+        return Exit.DONE
+    return _at_once(config)
+
+
+def _at_once(config: Any) -> int:
+    from bhavcast.app.reference import ask_now, is_pending
+
+    ask_now(config)
+    with working("waiting for the running system"):
+        for _ in range(TAKES_WITHIN_S * 10):
+            time.sleep(0.1)
+            if not is_pending(config):
+                note("the running system has taken it, as a new epoch")
+                return Exit.DONE
+    report(
+        CommandError(
+            f"imported, but the running system has not taken it within {TAKES_WITHIN_S} s",
+            then="look at its log; it takes it at its next day roll or start in any case",
+        )
+    )
+    return Exit.WRONG
+
+
+def _show(reports: list[dict[str, Any]]) -> None:
+    columns = ["source", "form", "date", "rows", "active", "suspended", "provisional", "added", "removed", "changed"]
+    table(columns, [[done[column] for column in columns] for done in reports], right=columns[3:])
+
+
+app = command(
+    "import", examples=["bhavcast import master BSE_EQ_SCRIP_15062023.csv", "bhavcast import bhavcopy EQ070521.CSV"]
+)
+app.command(
+    command(
+        "master",
+        master,
+        about=_ABOUT,
+        examples=[
+            "bhavcast import master BSE_EQ_SCRIP_15062023.csv",
+            "bhavcast import master new.csv --partial --data ./day",
+        ],
+        codes={0: "imported", 1: "refused, with row and reason"},
+    )
+)
+app.command(
+    command(
+        "bhavcopy",
+        bhavcopy,
+        about=_ABOUT,
+        examples=[
+            "bhavcast import bhavcopy EQ070521.CSV",
+            "bhavcast import bhavcopy excerpt.csv --partial",
+            "bhavcast import bhavcopy day.csv --date 2021-05-07 --json",
+        ],
+        codes={0: "imported", 1: "refused, with row and reason"},
+    )
+)
