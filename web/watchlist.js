@@ -217,7 +217,10 @@ class Row {
     const [last, change, percentage, bid, ask, volume] = this.cells;
     if (quote?.id) write(this.id, quote.id);
     write(this.name, quote?.company_name ?? "");
-    write(last, price(quote?.current_price));
+    // Before the first trade an auction says at which price it would match.
+    const indicative = quote?.current_price === undefined ? quote?.indicative_price : undefined;
+    write(last, indicative === undefined ? price(quote?.current_price) : `≈ ${price(indicative)}`);
+    mark(last, "title", indicative === undefined ? null : "Indicative: the auction would match here now");
     write(change, quote?.change === undefined ? NONE : `${arrow(quote.change)} ${signed(quote.change)}`.trim());
     write(percentage, percent(quote?.percent_change));
     write(bid, price(quote?.bid_price));

@@ -414,6 +414,7 @@ def build(gateway: Gateway, exposition: Exposition, *, max_body: int) -> Litesta
             version=bhavcast.__version__,
             description="Real-time market data of BSE: quotes, indices, market state, streams.",
             path="/",
+            use_handler_docstrings=True,
             render_plugins=[JsonRenderPlugin(path="/openapi.json")],
         ),
         request_max_body_size=max_body,
