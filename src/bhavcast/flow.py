@@ -76,6 +76,7 @@ class Ingest:
     endless: bool = False
     due: dict[str, float] = field(default_factory=dict)
     said: dict[str, Any] = field(default_factory=dict)
+    began: int = 0  # market time of the start
     ticks: int = 0
     last_said: int = 0
 
@@ -109,6 +110,7 @@ class Ingest:
 
 async def recover(line: Ingest, found: Recovery, token: int) -> None:
     """Take up what the journal holds: its epoch goes on if nothing can be missing, else a new one begins from its rows."""
+    line.began = line.market.now_ms()
     if found.snapshot is not None:
         line.board.load(found.snapshot)
     known = [row.instrument for row in line.board.order]
@@ -218,7 +220,7 @@ async def roll(line: Ingest) -> None:
     """Begin a new day when the market clock says so; set a virtual clock to the next session when its day is over."""
     now = line.market.now_ms()
     today = line.calendar.trading_date(now)
-    if line.endless and now > line.calendar.close_of(today) + AFTERGLOW_MS:
+    if line.endless and now > max(line.calendar.close_of(today), line.began) + AFTERGLOW_MS:
         line.market.jump(curtain(line.calendar, line.calendar.next_trading_day(today)))
         today = line.calendar.trading_date(line.market.now_ms())
     if line.board.facts.get("day") != today.isoformat():
