@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from bhavcast.app.config import Limits
 from bhavcast.board import encode
 from bhavcast.board.board import Board, Row
 from bhavcast.client import frames
@@ -35,17 +36,6 @@ FIELD_LISTS: tuple[str | list[str], ...] = ("full", "quote", "ltp", ["volume", "
 DEPTHS = (0, 0, 1, 5)
 RATES = (0, 1, 10)
 NUMBERS = (field.CURRENT_PRICE, field.VOLUME, field.BID_PRICE, field.ASK_PRICE, field.OPEN, field.CLOSE_PRICE)
-
-
-class Limits:
-    """As in the configuration, but small enough to be met."""
-
-    symbols = 10_000
-    symbols_per_message = 500
-    message_bytes = 65_536
-    connections = 100
-    body_bytes = 65_536
-    url_bytes = 16_384
 
 
 class Wire:
@@ -479,16 +469,12 @@ class World:
 
     def _file(self, client: Client) -> None:
         """Keep what a client holds at a position, to resume from it at any later time."""
-        state = client.state
-        if (
-            len(self.archive) < 10
-            and state.quotes
-            and not state._reshaping
-            and state.position is not None
-            and all(quote["rev"] <= state.position.rev for quote in state.quotes.values())
-        ):
+        state, position = client.state, client.state.position
+        if len(self.archive) >= 10 or position is None or not state.quotes or state._reshaping:
+            return
+        if all(quote["rev"] <= position.rev for quote in state.quotes.values()):
             held = {symbol: dict(quote) for symbol, quote in state.quotes.items()}
-            self.archive.append((client.kind, str(state.position), state.subscribed, state.fields, state.depth, held))
+            self.archive.append((client.kind, str(position), state.subscribed, state.fields, state.depth, held))
 
     def resume_from_the_past(self) -> None:
         """Resume from a position of the past: exactly what changed since is sent, and the sum is the board."""
@@ -547,7 +533,7 @@ class World:
             # The order of sets must not depend on where things lie in memory.
             patch.setattr(Outbox, "__hash__", lambda outbox: outbox.sink.number)
             patch.setattr(Session, "__hash__", lambda session: session.outbox.sink.number)
-            patch.setattr(random, "uniform", self.rng.uniform)
+            patch.setattr("bhavcast.gateway.session.random.uniform", self.rng.uniform)
             try:
                 self._run(steps)
             except BaseException as error:

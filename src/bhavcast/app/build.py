@@ -51,7 +51,7 @@ def build(config: Config, clock: Clock | None = None) -> Parts:
     lease.acquire()
     calendar = calendar_of(config)
     recovery = recover(config.data / "journal", boot_id())
-    token = 1 if recovery.opening is None else recovery.opening.token + 1
+    token = recovery.token + 1
     store = ReferenceStore(config.data / "reference")
 
     def load() -> Universe:

@@ -100,6 +100,23 @@ class Hub:
         outbox.snaps.append(Snap(rows, message_id, whole_market=everything))
         self.pump(outbox, now)
 
+    def admit(self, outbox: Outbox, rows: Sequence[Row], now: float) -> None:
+        """Add rows that came to a group, or to everything, which the client follows.
+
+        Its position speaks for the group as it is: from now on none is told until these rows have been shown.
+        """
+        if outbox.snaps:
+            outbox.snaps[0].extend(rows)
+        else:
+            outbox.snaps.append(Snap(rows, None))
+        snap = outbox.snaps[0]
+        if not snap.started:
+            self._start(outbox, snap, now, silent=True)
+        else:
+            slots = self._slots(outbox) | {row.slot for row in rows}
+            self.cohort(outbox).want(outbox, slots, everything=outbox.everything)
+        self.pump(outbox, now)
+
     def narrow(self, outbox: Outbox, slots: set[int], *, everything: bool = False) -> None:
         """Keep only these of the subscribed rows, at once."""
         for snap in outbox.snaps:
@@ -189,11 +206,11 @@ class Hub:
             self._sync(outbox, snap)
         outbox.sent_at = now
 
-    def _start(self, outbox: Outbox, snap: Snap, now: float) -> None:
+    def _start(self, outbox: Outbox, snap: Snap, now: float, *, silent: bool = False) -> None:
         # The position of the sync to come speaks for everything subscribed: what was held before must be complete to
         # the point where the new rows begin.
         cohort = self.cohort(outbox)
-        cohort.catch_up(outbox, now)
+        cohort.catch_up(outbox, now, silent=silent)
         snap.started = True
         outbox.snap_rev = outbox.behind = self.board.rev
         cohort.laggards.add(outbox)
