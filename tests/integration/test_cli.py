@@ -13,6 +13,7 @@ import pytest
 from tests.reference_files import master_file, scrip
 
 BHAVCAST = str(Path(sysconfig.get_path("scripts")) / "bhavcast")
+QUIET = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
 NOWHERE = "http://127.0.0.1:1"  # a port that nothing may listen on
 
 
@@ -44,6 +45,17 @@ def test_help_names_every_command():
     assert done.returncode == 0
     for name in ("up", "serve", "import", "record", "replay", "quote", "watch", "verify", "config", "bench", "version"):
         assert re.search(rf"^  {name}\b", done.stdout, re.MULTILINE), name
+
+
+def test_help_is_quick():
+    """It takes less than 300 ms of a processor: wall time beside other tests would measure them."""
+    best = 9.0
+    for _ in range(5):
+        child = os.posix_spawn(BHAVCAST, [BHAVCAST, "--help"], os.environ, file_actions=QUIET)
+        _, status, used = os.wait4(child, 0)
+        assert os.waitstatus_to_exitcode(status) == 0
+        best = min(best, used.ru_utime + used.ru_stime)
+    assert best < 0.3
 
 
 def test_help_imports_nothing_that_it_does_not_need():
