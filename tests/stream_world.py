@@ -22,8 +22,8 @@ from bhavcast.domain.position import Position
 from bhavcast.domain.shape import Shape, parse_fields
 from bhavcast.domain.tick import Source, Tick
 from bhavcast.gateway import quotes
-from bhavcast.gateway.gateway import Gateway
 from bhavcast.gateway import session as session_module
+from bhavcast.gateway.gateway import Gateway
 from bhavcast.gateway.session import Session
 from bhavcast.hub import cohort as cohort_module
 from bhavcast.hub import hub as hub_module
