@@ -10,7 +10,7 @@ docs/explanation/state.md.
 import datetime
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -119,12 +119,14 @@ async def recover(line: Ingest, found: Recovery, token: int) -> None:
     day = line.calendar.trading_date(line.market.now_ms()).isoformat()
     if found.continues and not redefined and line.board.facts.get("day") == day:
         snapshot = line.board.snapshot(line.market.now_ms())
-        line.journal.resume(found)
+        line.journal.resume(replace(found, snapshot=snapshot))  # with this writer's token: the next one's is higher
         await line.bus.begin(snapshot)
         log.info("epoch goes on", epoch=line.board.epoch, rev=line.board.rev, rows=len(line.board.order))
     else:
-        reason = "scrips were redefined" if found.continues and redefined else found.reason
-        await begin(line, planned=found.snapshot is None or (found.continues and redefined), reason=reason)
+        # A whole journal lost nothing, whatever the reason for which its epoch is over; nor did a first start.
+        reason = ("scrips were redefined" if redefined else "day roll") if found.continues else found.reason
+        first = found.snapshot is None and not found.skipped
+        await begin(line, planned=first or found.continues, reason=reason)
 
 
 async def begin(line: Ingest, *, planned: bool, reason: str) -> None:

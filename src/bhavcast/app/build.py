@@ -51,7 +51,10 @@ def build(config: Config, clock: Clock | None = None) -> Parts:
     lease.acquire()
     calendar = calendar_of(config)
     recovery = recover(config.data / "journal", boot_id())
-    token = 1 if recovery.opening is None else recovery.opening.token + 1
+    token = 1 + max(
+        0 if recovery.opening is None else recovery.opening.token,
+        0 if recovery.snapshot is None else recovery.snapshot.token,
+    )
     store = ReferenceStore(config.data / "reference")
 
     def load() -> Universe:
