@@ -26,11 +26,11 @@ def board(**values: field.Value) -> Board:
     made.add([SCRIP, BOND])
     made.begin("20261123T0345Z-9f1c03ab77de5a20", 1000, 1)
     if values:
-        say(made, **values)
+        say(made, "600001", NOON, **values)
     return made
 
 
-def say(to: Board, symbol: str = "600001", at: int = NOON, **values: field.Value) -> Row:
+def say(to: Board, symbol: str = "600001", at: int = NOON, /, **values: field.Value) -> Row:
     said: Values = {field.BY_NAME[name].number: value for name, value in values.items()}
     to.apply(SIM, [Tick(symbol, at, said)])
     return to.rows[symbol]
