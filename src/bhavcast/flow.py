@@ -121,14 +121,14 @@ async def recover(line: Ingest, found: Recovery, token: int) -> None:
     day = line.calendar.trading_date(line.market.now_ms()).isoformat()
     if found.continues and not redefined and line.board.facts.get("day") == day:
         snapshot = line.board.snapshot(line.market.now_ms())
-        line.journal.resume(replace(found, snapshot=snapshot))  # with the token of this writer
+        line.journal.resume(replace(found, snapshot=snapshot))  # with this writer's token: the next one's is higher
         await line.bus.begin(snapshot)
         log.info("epoch goes on", epoch=line.board.epoch, rev=line.board.rev, rows=len(line.board.order))
     else:
-        reason = found.reason
-        if found.continues:
-            reason = "scrips were redefined" if redefined else "another day"
-        await begin(line, planned=found.snapshot is None or found.continues, reason=reason)
+        # A whole journal lost nothing, whatever the reason for which its epoch is over; nor did a first start.
+        reason = ("scrips were redefined" if redefined else "day roll") if found.continues else found.reason
+        first = found.snapshot is None and not found.skipped
+        await begin(line, planned=first or found.continues, reason=reason)
 
 
 async def begin(line: Ingest, *, planned: bool, reason: str) -> None:
