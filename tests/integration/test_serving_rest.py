@@ -86,6 +86,11 @@ async def test_nothing_can_be_written_to(hall: Venue, target: str):
     assert "GET" in (answer.header("allow") or "")
 
 
+async def test_what_is_not_served_is_not_served_by_any_method(hall: Venue):
+    for target in ("/nothing", "/api/nothing"):
+        (await hall.ask(request(target, method="POST"))).refused(404, "not_found")
+
+
 async def test_a_quote_has_the_numbers_that_ticked(venue: Venue):
     answer = await venue.read(RELIANCE)
     assert answer.header("content-type") == "application/json"
@@ -165,6 +170,11 @@ async def test_an_id_of_several_scrips_names_them(venue: Venue):
         ("/api/market/movers?limit=201", 400, "bad_request", "limit"),
         ("/api/ranges/999999", 404, "unknown_symbol", "symbol"),
         ("/api/nothing", 404, "not_found", None),
+        ("/nothing", 404, "not_found", None),
+        ("/nothing.json", 404, "not_found", None),
+        ("/openapi.json/more", 404, "not_found", None),
+        ("/openapi.json/openapi.json", 404, "not_found", None),
+        ("/ws", 404, "not_found", None),
         ("/api/stock/", 404, "not_found", None),
         ("/api/stock/500325/more", 404, "not_found", None),
         ("/api/stock", 404, "not_found", None),
