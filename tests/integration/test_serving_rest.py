@@ -485,3 +485,15 @@ async def test_a_fault_is_told_by_an_id_alone(monkeypatch: pytest.MonkeyPatch):
         assert logged[0]["incident"] in told["detail"]
         assert "division" not in told["detail"]
         assert "Traceback" not in told["detail"]
+
+
+async def test_no_answer_waits_for_an_acknowledgement(hall: Venue):
+    assert hall.listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    async with hall.line() as line:
+        loop = asyncio.get_running_loop()
+        took = []
+        for _ in range(20):
+            began = loop.time()
+            await line.ask(request("/health/live"))
+            took.append(loop.time() - began)
+        assert min(took[5:]) < 0.03  # each would be 40 ms
