@@ -22,6 +22,7 @@ SETTLE = 1.0  # seconds between the last subscription and the measurement
 BATCH_S = 0.005  # what ticks within this time is at most one message of the bus …
 BATCH, BIG_BATCH, BIG_ABOVE = 20, 100, 20_000  # … of so many ticks, and of more where there are more than that a second
 C = "C send loop"
+C_MARKET = "C joining rows"
 GUIDE = "Flask-SocketIO"
 SOCKET_IO = {
     "path": "/socket.io/?EIO=4&transport=websocket",
@@ -156,6 +157,13 @@ class Streams:
         with servers.c_sender(load.clients, flushes, max(round(frames), 1), size) as server:
             return observe(server, self._symbols, load, self._plan.seconds * 2).reading()
 
+    def c_market(self) -> Reading:
+        """Measure the C loop with a market of its own: it encodes changed rows and joins them for each client."""
+        load = self._load
+        numbers = (load.scrips, load.ticks, load.per_client)
+        with servers.c_sender(load.clients, load.hz, load.clients, 0, *numbers) as server:
+            return observe(server, self._symbols, load, self._plan.seconds * 2).reading()
+
     def guide(self, share: float) -> Callable[[], Reading]:
         """Measure the guide's stack with a part of the clients: it cannot carry them all."""
 
@@ -190,7 +198,12 @@ def stream_conflated(plan: Plan) -> Outcome:
     outcome = Outcome("stream-conflated")
     with tempfile.TemporaryDirectory(prefix="bhavcast-") as folder:
         streams = Streams(Load(plan.scaled(5000), hz=10, ticks=20_000), plan, Path(folder))
-        alternate(outcome, [Contender("bhavcast", streams.ours()), Contender(C, streams.c)], plan)
-    outcome.compare(PER_FRAME, "bhavcast", [C])
+        contenders = [
+            Contender("bhavcast", streams.ours()),
+            Contender(C, streams.c),
+            Contender(C_MARKET, streams.c_market),
+        ]
+        alternate(outcome, contenders, plan)
+    outcome.compare(PER_FRAME, "bhavcast", [C, C_MARKET])
     outcome.note("a value may wait for the whole flush period of 100 ms before it is sent")
     return outcome

@@ -142,8 +142,8 @@ async def _rules(_: str) -> str:
 
 async def _metric(rest: str) -> str:
     name = metrics.BY_NAME[rest]
-    labels = f"; labels {', '.join(f'`{label}`' for label in name.labels)}" if name.labels else ""
-    return f"*{name.kind}{labels}*: {name.meaning}"
+    labels = ", ".join(f"`{label}`" for label in name.labels) or "none"
+    return f"{name.meaning}\n\n- kind: {name.kind}\n- labels: {labels}"
 
 
 async def _close_code(rest: str) -> str:

@@ -6,7 +6,6 @@ import re
 import subprocess
 import sys
 import sysconfig
-import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ import pytest
 from tests.reference_files import master_file, scrip
 
 BHAVCAST = str(Path(sysconfig.get_path("scripts")) / "bhavcast")
+QUIET = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
 NOWHERE = "http://127.0.0.1:1"  # a port that nothing may listen on
 
 
@@ -40,16 +40,21 @@ def error_of(done: subprocess.CompletedProcess[str]) -> str:
     return first.removeprefix("error: ")
 
 
-def test_help_is_quick_and_names_every_command():
-    best, done = 9.0, None
-    for _ in range(5):
-        started = time.perf_counter()
-        done = call("--help")
-        best = min(best, time.perf_counter() - started)
-    assert done is not None
+def test_help_names_every_command():
+    done = call("--help")
     assert done.returncode == 0
     for name in ("up", "serve", "import", "record", "replay", "quote", "watch", "verify", "config", "bench", "version"):
         assert re.search(rf"^  {name}\b", done.stdout, re.MULTILINE), name
+
+
+def test_help_is_quick():
+    """It takes less than 300 ms of a processor: wall time beside other tests would measure them."""
+    best = 9.0
+    for _ in range(5):
+        child = os.posix_spawn(BHAVCAST, [BHAVCAST, "--help"], os.environ, file_actions=QUIET)
+        _, status, used = os.wait4(child, 0)
+        assert os.waitstatus_to_exitcode(status) == 0
+        best = min(best, used.ru_utime + used.ru_stime)
     assert best < 0.3
 
 

@@ -42,5 +42,9 @@ app = command(
     bench,
     about="The baselines need their own environment, which `make bench` prepares.",
     examples=["bhavcast bench http-single", "bhavcast bench stream-raw --quick --json"],
-    codes={0: "every target was reached", 1: "one was missed, or could not be measured", 3: "this is no checkout"},
+    codes={
+        0: "every target was reached",
+        1: "one was missed, or could not be measured",
+        3: "a scenario could not be run, or this is no checkout",
+    },
 )

@@ -142,7 +142,9 @@ class Client:
         if self._socket is None:
             return await self._connect()
         try:
-            frame = await asyncio.wait_for(self._socket.recv(), self._patience)
+            # Not wait_for: in Python 3.11 it swallows a cancellation that meets a frame, and the stream would go on.
+            async with asyncio.timeout(self._patience):
+                frame = await self._socket.recv()
             events = self.state.receive(frame)
             await self._send()
         except TimeoutError:

@@ -34,7 +34,7 @@ from bhavcast.telemetry.metrics import Exposition
 log = structlog.get_logger()
 
 MAX_PAGE: Final = 1000
-OPENAPI: Final = "/openapi.json"
+_OPENAPI: Final = "/openapi.json"
 _PYTHON: Final[dict[field.Kind, Any]] = {
     field.Kind.PRICE: float,
     field.Kind.MONEY: float,
@@ -375,12 +375,11 @@ def _on_fault(request: Request[Any, Any, Any], error: Exception) -> Response[byt
 
 def _count_route(request: Request[Any, Any, Any]) -> None:
     scope: dict[str, Any] = dict(request.scope)
+    if scope["path"].startswith(_OPENAPI + "/"):
+        raise UnknownRoute(f"nothing is served at {scope['path'][:80]}; see /docs")
     seen = scope.get("bhavcast.seen")
-    route = scope.get("path_template", "other")
-    if route.startswith(f"{OPENAPI}/"):
-        raise UnknownRoute(f"nothing is served at {request.url.path[:80]}; see /docs")
     if seen is not None:
-        seen["route"] = route
+        seen["route"] = scope.get("path_template", "other")
 
 
 ROUTES: Final = (
@@ -417,9 +416,10 @@ def build(gateway: Gateway, exposition: Exposition, *, max_body: int) -> Litesta
             title="Bhavcast",
             version=bhavcast.__version__,
             description="Real-time market data of BSE: quotes, indices, market state, streams.",
-            # At "/" the framework's own page for what is not found, in HTML, would answer for all of our paths.
-            path=OPENAPI,
-            render_plugins=[JsonRenderPlugin(path="/")],
+            # Not "/": below its path the framework answers whatever is not served with a page of its own.
+            path=_OPENAPI,
+            use_handler_docstrings=True,
+            render_plugins=[JsonRenderPlugin(path=["/", "/openapi.json"])],
         ),
         request_max_body_size=max_body,
         logging_config=None,

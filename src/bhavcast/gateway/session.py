@@ -208,6 +208,9 @@ class Session:
         now = self._gateway.clock.monotonic()
         rows = [order[slot] for slot in sorted(slots)]
         self._hub.add(self.outbox, rows, message_id, now, everything=everything)
+        self._expect(rows, now)
+
+    def _expect(self, rows: list[Row], now: float) -> None:
         self._unseen += [(now + NO_DATA_AFTER_S, row.symbol) for row in rows if not row.has_data]
 
     def _narrow(self) -> None:
@@ -327,14 +330,17 @@ class Session:
         fresh: set[int] = set()
         for item in [each for each in self._items if not each[0].isdigit()]:
             try:
-                _, now = self._item(item)
+                _, present = self._item(item)
             except BhavcastError:
                 continue  # a group that lost its last scrip
-            added = (now - self._items[item]) & slots
-            self._items[item] |= added
-            fresh |= added
+            new = (present - self._items[item]) & slots
+            self._items[item] |= new
+            fresh |= new
         if fresh and not self._pending:
-            self._send(fresh, None, everything=False)
+            order, now = self._gateway.replica.order, self._gateway.clock.monotonic()
+            added = [order[slot] for slot in sorted(fresh)]
+            self._hub.admit(self.outbox, added, now)
+            self._expect(added, now)
 
     def beat(self, now: float) -> None:
         """Send a heartbeat after a silence, and what has to be said of scrips that stay without data."""

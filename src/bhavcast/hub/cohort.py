@@ -232,16 +232,22 @@ class Cohort:
         changed = (row for row in self.rows(outbox) if row.rev > since)
         return [each for row in changed if (each := self.encoder.delta(row, since))]
 
-    def catch_up(self, outbox: Outbox, now: float) -> None:
-        """Send everything newer than a client's position in one unsplit frame, if there is anything."""
-        self.bring(outbox, self.news(outbox), now)
+    def catch_up(self, outbox: Outbox, now: float, *, silent: bool = False) -> None:
+        """Send everything newer than a client's position in one unsplit frame, if there is anything.
 
-    def bring(self, outbox: Outbox, news: list[bytes], now: float, *, always: bool = False) -> None:
+        A `silent` one leaves the position where it is: something else that belongs to it is still to come.
+        """
+        self.bring(outbox, self.news(outbox), now, silent=silent)
+
+    def bring(
+        self, outbox: Outbox, news: list[bytes], now: float, *, always: bool = False, silent: bool = False
+    ) -> None:
         """Send a client its news. `always`: the frame after `resumed` moves the position also without any."""
         if news or always:
-            pos = self.position(self.board.rev)
+            pos = None if silent else self.position(self.board.rev)
+            head = {"t": "u"} if pos is None else {"t": "u", "pos": pos}
             body = frame.join(news, binary=self.binary)
-            outbox.sink.send(*frame.rows({"t": "u", "pos": pos}, body, binary=self.binary), pos=pos)
+            outbox.sink.send(*frame.rows(head, body, binary=self.binary), pos=pos)
             outbox.sent_at = now
             self.frames += 1
         # The board is at or past this cohort's last flush, so from here on the joined frames will do.

@@ -32,6 +32,8 @@ class Hub:
         self.cohorts: dict[tuple[Shape, float], Cohort] = {}
         self.outboxes: set[Outbox] = set()
         self.pumping: set[Outbox] = set()
+        # Of cohorts that are gone: a counter never falls.
+        self._gone_frames = self._gone_skips = 0
         # Whoever drives the hub is told of new cohorts, and that rows changed.
         self.opened: Callable[[Cohort], None] = lambda _: None
         self.noticed: Callable[[], None] = lambda: None
@@ -88,8 +90,19 @@ class Hub:
         return cohort
 
     def _drop_if_empty(self, cohort: Cohort) -> None:
-        if not cohort.members:
-            self.cohorts.pop((cohort.encoder.shape, cohort.hz), None)
+        if not cohort.members and self.cohorts.pop((cohort.encoder.shape, cohort.hz), None) is not None:
+            self._gone_frames += cohort.frames
+            self._gone_skips += cohort.skips
+
+    @property
+    def frames(self) -> int:
+        """Frames with quotes sent so far."""
+        return self._gone_frames + sum(cohort.frames for cohort in self.cohorts.values())
+
+    @property
+    def skips(self) -> int:
+        """Flushes that passed a client over so far."""
+        return self._gone_skips + sum(cohort.skips for cohort in self.cohorts.values())
 
     # -- subscriptions ----------------------------------------------------------------------------------------------
 
@@ -98,6 +111,23 @@ class Hub:
     ) -> None:
         """Subscribe rows: their whole quotes follow in pieces, then a `sync`."""
         outbox.snaps.append(Snap(rows, message_id, whole_market=everything))
+        self.pump(outbox, now)
+
+    def admit(self, outbox: Outbox, rows: Sequence[Row], now: float) -> None:
+        """Add rows that came to a group, or to everything, which the client follows.
+
+        Its position speaks for the group as it is: from now on none is told until these rows have been shown.
+        """
+        if outbox.snaps:
+            outbox.snaps[0].extend(rows)
+        else:
+            outbox.snaps.append(Snap(rows, None))
+        snap = outbox.snaps[0]
+        if not snap.started:
+            self._start(outbox, snap, now, silent=True)
+        else:
+            slots = self._slots(outbox) | {row.slot for row in rows}
+            self.cohort(outbox).want(outbox, slots, everything=outbox.everything)
         self.pump(outbox, now)
 
     def narrow(self, outbox: Outbox, slots: set[int], *, everything: bool = False) -> None:
@@ -189,11 +219,11 @@ class Hub:
             self._sync(outbox, snap)
         outbox.sent_at = now
 
-    def _start(self, outbox: Outbox, snap: Snap, now: float) -> None:
+    def _start(self, outbox: Outbox, snap: Snap, now: float, *, silent: bool = False) -> None:
         # The position of the sync to come speaks for everything subscribed: what was held before must be complete to
         # the point where the new rows begin.
         cohort = self.cohort(outbox)
-        cohort.catch_up(outbox, now)
+        cohort.catch_up(outbox, now, silent=silent)
         snap.started = True
         outbox.snap_rev = outbox.behind = self.board.rev
         cohort.laggards.add(outbox)

@@ -29,6 +29,11 @@ class Snap:
         self.started = False
         self.whole_market = whole_market
 
+    def extend(self, rows: Sequence[Row]) -> None:
+        """Add rows."""
+        self.rows.extend(rows)
+        self.count += len(rows)
+
     def narrow(self, slots: set[int]) -> None:
         """Leave out the rows still to go that are not among these."""
         before = len(self.rows)

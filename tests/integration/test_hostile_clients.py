@@ -1,0 +1,297 @@
+"""Clients that split, pipeline, flood, stall and garble: nobody else may notice, and nothing may grow without end."""
+
+import asyncio
+import contextlib
+import socket
+
+import msgspec
+import pytest
+
+from bhavcast.domain import field
+from bhavcast.gateway.hot import BATCH, HotProtocol
+from tests.docs.stage import PATIENCE_S
+from tests.integration.test_serving_stream import Ear, ear
+from tests.integration.venue import Line, Venue, request, until
+
+HOT = request("/api/stock/500325")
+COLD = request("/api/market/breadth")
+BIDS = tuple((100 + level, 5, 1) for level in range(5))
+
+
+@pytest.fixture(params=["hot", "cold"])
+async def venue(request):
+    async with Venue(hot_path=request.param == "hot") as venue:
+        yield venue
+
+
+@pytest.fixture
+async def hot():
+    async with Venue() as venue:
+        yield venue
+
+
+def protocols(venue: Venue) -> list[HotProtocol]:
+    return [each for each in venue.server._server.server_state.connections if isinstance(each, HotProtocol)]
+
+
+# -- ready answers ------------------------------------------------------------------------------------------------------
+
+
+async def test_the_last_part_of_a_split_request_is_never_the_key_to_its_answer(hot):
+    victim = request("/api/stock/532540", "Accept: */*")
+    async with hot.line() as attacker:
+        await attacker.send(b"GET /api/stock/500325 HTTP/1.1\r\nUser-Agent: ")
+        await until(lambda: any(each._head for each in protocols(hot)))
+        assert (await attacker.ask(victim)).told["symbol"] == "500325", "the second part was a header's value"
+    async with hot.line() as client:
+        assert [(await client.ask(victim)).told["symbol"] for _ in range(3)] == ["532540"] * 3
+
+
+async def test_a_symbol_that_gets_its_first_data_is_no_error_any_more(venue):
+    asked = request(f"{BATCH.decode()}?symbols=500325,600001")
+    async with venue.line() as line:
+        for _ in range(2):
+            assert (await line.ask(asked)).told[1]["error"]["code"] == "no_data_yet"
+        await venue.price("600001", 500)
+        for _ in range(2):
+            assert (await line.ask(asked)).told[1]["current_price"] == 5.0
+
+
+async def test_ready_answers_stay_within_their_bytes(hot, monkeypatch):
+    monkeypatch.setattr("bhavcast.gateway.hot.MAX_READY_BYTES", 20_000)
+    async with hot.line() as line:
+        for number in range(200):
+            await line.ask(request("/api/stock/500325", f"User-Agent: {number}"))
+        (protocol,) = protocols(hot)
+        kept = sum(len(key) + len(ready.body) for key, ready in protocol.ready.items())
+        assert 0 < kept <= 20_000
+
+
+async def test_what_was_asked_before_does_not_overtake_what_is_being_answered(venue):
+    async with venue.line() as line:
+        for _ in range(3):
+            assert (await line.ask(HOT)).told["symbol"] == "500325"
+        for _ in range(20):
+            # Two writes: the second is the very bytes that are known to ask for a ready answer.
+            line.writer.write(COLD)
+            line.writer.write(HOT)
+            assert "advances" in (await line.answer()).told
+            assert (await line.answer()).told["symbol"] == "500325"
+
+
+async def test_an_event_stream_is_not_disturbed_by_another_request_on_its_connection(venue):
+    async with venue.line() as line:
+        await line.ask(HOT)
+        await line.send(request("/api/stream?symbols=500325&hz=0"))
+        await line.reader.readuntil(b'"t":"sync"')
+        await line.send(HOT)
+        await venue.tick("500325", {field.VOLUME: 1234})
+        assert b"HTTP/1.1" not in await line.reader.readuntil(b'"volume":1234')
+
+
+# -- bytes --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("before", [b"", HOT, COLD], ids=["first", "after a hot one", "after a cold one"])
+async def test_a_head_that_never_ends_is_refused_however_it_comes(hot, before):
+    async with hot.line() as line:
+        await line.send(before + b"GET / HTTP/1.1\r\nHost: localhost\r\nX-0: ")
+        if before:
+            assert (await line.answer()).status == 200
+        sent = 0
+        answer = asyncio.ensure_future(line.answer())
+        while not answer.done() and sent < 5_000_000:
+            with contextlib.suppress(ConnectionError):
+                await line.send(b"a" * 1000 if sent % 2000 else b"a\r\nX: b")
+            await asyncio.sleep(0)
+            sent += 1000
+        (await answer).refused(431, "headers_too_large")
+        assert sent < 500_000
+
+
+async def test_pipelines_cut_anywhere_are_answered_in_their_order(venue):
+    asked = ["500325", "", "532540", "500520", "", "", "500112", "500325"]
+    whole = b"".join(request(f"/api/stock/{symbol}") if symbol else COLD for symbol in asked)
+    for size in (len(whole), 200, 37, 1):
+        async with venue.line() as line:
+            for start in range(0, len(whole), size):
+                await line.send(whole[start : start + size])
+            assert [(await line.answer()).told.get("symbol", "") for _ in asked] == asked
+
+
+async def test_a_refusal_does_not_take_the_place_of_an_earlier_answer(hot):
+    async with hot.line() as line:
+        await line.send(COLD + b"nonsense\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            got = await line.ended()
+            assert got == b"" or got.startswith(b"HTTP/1.1 200"), got
+
+
+async def test_a_body_that_is_none_is_refused_as_what_it_belongs_to(hot):
+    answer = await hot.ask(request("/", "Transfer-Encoding: chunked", method="POST", body=b"zz\r\n"))
+    answer.refused(400, "malformed_request")
+
+
+async def test_a_body_nobody_asked_for_does_not_shift_the_next_answer(venue):
+    async with venue.line() as line:
+        await line.send(request("/api/stock/500325", "Content-Length: 5", body=b"hello") + request("/api/stock/532540"))
+        assert [(await line.answer()).told["symbol"] for _ in range(2)] == ["500325", "532540"]
+
+
+async def test_who_leaves_in_the_middle_of_anything_is_forgotten(hot):
+    for part in (b"", b"GET", HOT[:-2], HOT, COLD, request("/api/stream?symbols=500325")):
+        async with hot.line() as line:
+            await line.send(part)
+    await until(lambda: not hot.server._server.server_state.connections)
+    assert not hot.gateway.members
+
+
+@pytest.mark.parametrize("origin", ["http://[", "null", "", "http://\x80"])
+async def test_an_origin_that_is_none_is_a_foreign_one(venue, origin):
+    assert (await venue.read("/api/stock/500325", f"Origin: {origin}")).header("access-control-allow-origin") is None
+    (await venue.read("/api/stream?symbols=500325", f"Origin: {origin}")).refused(403, "foreign_origin")
+
+
+async def test_a_fault_of_a_stream_is_told_by_its_id_alone(venue, monkeypatch):
+    def fault(*_):
+        raise ZeroDivisionError("a secret")
+
+    monkeypatch.setattr("bhavcast.gateway.sse.parameters", fault)
+    answer = await venue.read("/api/stream?symbols=500325")
+    answer.refused(500, "internal")
+    assert b"secret" not in answer.body
+
+
+# -- streams ------------------------------------------------------------------------------------------------------------
+
+
+async def opened(wire: Ear) -> None:
+    await wire.wait("hello")
+    await wire.sub("500325")
+
+
+def frame(data: bytes, first: int = 0x81) -> bytes:
+    """Write a masked frame down; the mask is zero."""
+    size = bytes([0x80 | len(data)]) if len(data) < 126 else b"\xfe" + len(data).to_bytes(2, "big")
+    return bytes([first]) + size + b"\0\0\0\0" + data
+
+
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [
+        (frame(b"{}", 0xC1), 1002),  # a reserved bit
+        (b"\x81\x02{}", 1002),  # not masked
+        (frame(b"{}", 0x80), 1002),  # goes on with nothing
+        (frame(b"{}", 0x83), 1002),  # no such kind
+        (frame(b"\xff\xfe"), 1007),
+        (frame(b"{}", 0x82), 1003),
+    ],
+    ids=range(6),
+)
+async def test_a_frame_that_may_not_be_ends_the_connection_and_the_session(hot, sent, code):
+    async with ear(hot) as wire:
+        await opened(wire)
+        wire.wire.transport.write(sent)
+        assert (await wire.end())[0] == code
+    assert not hot.gateway.members
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"\xc1",
+        b"\x90",
+        b"\x81\x80\x01",  # a map as the key of a map
+        b"\x82\xa1t\xa3sub\xa7symbols\xd6\xff\x00\x00\x00\x00",  # a time where symbols should be
+        b"\x82\xa1t\xa3sub\xa1x\xc7\x0c\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",  # no such time
+        b"\x81\xa1t\xd9\xff",
+        b"\x81\xa1t\xa1\xff",
+        b"\x83\xa1t\xa4list\xa2id\x01\xa1x\xc7\x05\x01hello",
+        b"\xdd\xff\xff\xff\xff",
+        b"\x91" * 5000,
+        msgspec.msgpack.encode({"t": "list", "id": 2**63}),
+        msgspec.msgpack.encode({"t": "list", "id": 1.5}),
+    ],
+    ids=range(13),
+)
+async def test_whatever_bytes_come_are_answered(hot, payload):
+    async with ear(hot, binary=True) as wire:
+        await wire.wire.send(payload)
+        assert (await wire.wait("error"))["code"] == "bad_request"
+        await wire.sub("500325")
+        assert wire.held["500325"]["id"] == "RELIANCE"
+
+
+@pytest.mark.parametrize(
+    "payload", ["", "null", "[]", "{", '{"t":1}', "[" * 5000, '{"t":"list","id":' + "9" * 400 + "}"]
+)
+async def test_whatever_text_comes_is_answered(hot, payload):
+    async with ear(hot) as wire:
+        await wire.wire.send(payload)
+        assert (await wire.wait("error"))["code"] == "bad_request"
+        await wire.sub("500325")
+
+
+async def test_a_lone_surrogate_is_answered_too(hot):
+    async with ear(hot) as wire:
+        await wire.wire.send('{"t":"sub","symbols":["\\ud800"]}')
+        assert (await wire.wait("hello"))["t"] == "hello"
+        assert (await wire.next())["t"] in ("error", "ack")
+        await wire.sub("500325")
+
+
+async def test_a_client_that_asks_and_never_reads_is_not_listened_to(hot):
+    async with ear(hot) as quick, ear(hot) as greedy:
+        await opened(quick)
+        await greedy.wait("hello")
+        (outbox,) = [each for each in hot.gateway.hub.outboxes if not each.slots]
+        greedy.wire.transport.pause_reading()
+        asked = msgspec.json.encode({"t": "unsub", "id": 1, "symbols": ["unknown"] * 500})
+        for _ in range(200):
+            greedy.wire.transport.write(frame(asked))
+        await until(lambda: outbox.sink.full)
+        for price in range(153300, 153310):  # the others have their turn
+            await hot.price("500325", price)
+            await quick.wait("u")
+        most = outbox.sink.buffered()
+        await asyncio.sleep(0.1)
+        assert outbox.sink.buffered() <= most < 500_000, "an answer is 20 kilobytes, and 200 are asked for"
+        greedy.wire.transport.resume_reading()
+        assert [len((await greedy.wait("ack"))["bad"]) for _ in range(200)] == [500] * 200
+
+
+@pytest.mark.slow
+async def test_an_event_stream_that_nobody_reads_is_cut_off(hot, monkeypatch):
+    monkeypatch.setattr("bhavcast.hub.hub.SLOW_AFTER_S", 0.3)
+    bare = socket.socket()
+    bare.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    bare.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(bare, ("127.0.0.1", hot.port))
+    reader, writer = await asyncio.open_connection(sock=bare, limit=1024)
+    async with asyncio.timeout(2 * PATIENCE_S), ear(hot) as quick:
+        await Line(reader, writer).send(request("/api/stream?symbols=*&hz=0&depth=5"))
+        await opened(quick)
+        await until(lambda: len(hot.gateway.members) == 2)
+        price = 153300
+        while len(hot.gateway.members) > 1:
+            price += 1
+            for symbol in ("532540", "500520", "500112", "890112"):
+                await hot.tick(symbol, {field.VOLUME: price, field.BIDS: ((price, 1, 1), *BIDS[1:])})
+            await hot.price("500325", price)
+            await quick.wait("u")
+        await until(lambda: len(hot.server._server.server_state.connections) == 1)
+    writer.close()
+
+
+async def test_everything_does_not_hold_what_is_hidden(hot):
+    async with ear(hot) as wire:
+        await wire.wait("hello")
+        await wire.sub("*")
+        assert "000000" not in wire.held
+        await hot.tick("000000", {field.VOLUME: 1})
+        await hot.price("500325", 153300)
+        assert [row["symbol"] for row in (await wire.wait("u"))["q"]] == ["500325"]
+        await wire.sub("000000")
+        await hot.tick("000000", {field.VOLUME: 2})
+        assert [row["symbol"] for row in (await wire.wait("u"))["q"]] == ["000000"], "but whoever asks for it gets it"
