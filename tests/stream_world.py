@@ -274,6 +274,7 @@ class World:
         self.queue: list[Message] = []
         self.archive: list[tuple[str, str, list[str], Any, int, dict[str, dict[str, Any]]]] = []
         self.slice, self.piece = (128, 200) if full_size else (rng.choice((1, 2, 3)), rng.choice((2, 3, 5)))
+        self.slice_bytes = rng.choice((1, 300, cohort_module.SLICE_BYTES))
         self.codes = 500_000
         self.writer = Board()
         self.writer.add([Instrument(symbol=CANARY_SYMBOL, id="CANARY", name="canary")])
@@ -529,6 +530,7 @@ class World:
         """Do so many things, then let everything come to rest, and compare."""
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(cohort_module, "SLICE", self.slice)
+            patch.setattr(cohort_module, "SLICE_BYTES", self.slice_bytes)
             patch.setattr(hub_module, "PIECE", self.piece)
             # The order of sets must not depend on where things lie in memory.
             patch.setattr(Outbox, "__hash__", lambda outbox: outbox.sink.number)

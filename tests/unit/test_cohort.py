@@ -1,0 +1,255 @@
+"""Clients of one shape and pace: who gets what in a flush, and what happens between its slices."""
+
+import json
+
+import pytest
+
+from bhavcast.board.board import Board
+from bhavcast.board.encode import Encoder
+from bhavcast.domain import field
+from bhavcast.domain.instrument import Instrument
+from bhavcast.domain.shape import Shape
+from bhavcast.domain.tick import Source, Tick
+from bhavcast.hub import cohort as cohort_module
+from bhavcast.hub.hub import PIECE, SLOW_AFTER_S, Hub
+from bhavcast.hub.outbox import Outbox
+
+EPOCH = "20261123T0345Z-9f1c03ab77de5a20"
+SOURCE = Source(name="script", mode="sim", grade="tick")
+
+
+class Wire:
+    """Implements hub.port.Sink."""
+
+    plain = True
+
+    def __init__(self) -> None:
+        self.full = False
+        self.unsent = 0
+        self.frames: list[bytes] = []
+        self.closed: int | None = None
+        self.write = self.frames.append
+
+    def frame(self, *parts: bytes, pos: str | None = None) -> bytes:
+        return b"".join(parts)
+
+    def send(self, *parts: bytes, pos: str | None = None) -> None:
+        self.write(self.frame(*parts, pos=pos))
+
+    def buffered(self) -> int:
+        return self.unsent
+
+    def close(self, code: int, reason: str) -> None:
+        self.closed = code
+
+    def read(self) -> list[dict]:
+        messages = [json.loads(each) for each in self.frames]
+        self.frames.clear()
+        return messages
+
+
+class Place:
+    """A board, its hub, and clients of one cohort."""
+
+    def __init__(self, scrips: int = 5) -> None:
+        self.board = Board(EPOCH, 100, 1)
+        self.board.add(Instrument(symbol=f"{500000 + n}", id=f"ID{n}", name=f"Scrip {n}") for n in range(scrips))
+        self.hub = Hub(self.board, Encoder)
+        self.now = 0.0
+
+    def client(self, *slots: int) -> tuple[Outbox, Wire]:
+        wire = Wire()
+        outbox = self.hub.join(wire, Shape((field.VOLUME,)), 10, self.now)
+        if slots:
+            self.hub.add(outbox, [self.board.order[slot] for slot in slots], 1, self.now)
+            list(self.flush())  # from here on it is in step with the others
+            wire.frames.clear()
+        return outbox, wire
+
+    def tick(self, slot: int, volume: int) -> None:
+        symbol = self.board.order[slot].symbol
+        self.board.apply(SOURCE, [Tick(symbol, volume, {field.VOLUME: volume})])
+        self.board.seal(0)
+        self.hub.notice([self.board.order[slot]])
+
+    @property
+    def cohort(self):
+        (cohort,) = self.hub.cohorts.values()
+        return cohort
+
+    def flush(self):
+        return self.cohort.flush(self.now)
+
+
+@pytest.fixture
+def place(monkeypatch):
+    monkeypatch.setattr(cohort_module, "SLICE", 1)
+    return Place()
+
+
+def volumes(message: dict) -> dict[str, int]:
+    return {row["symbol"]: row["volume"] for row in message["q"]}
+
+
+def test_each_gets_what_it_subscribed_and_nobody_an_empty_frame(place):
+    (_, one), (_, two), (_, other) = place.client(0, 1), place.client(1), place.client(2)
+    place.tick(0, 5)
+    place.tick(1, 6)
+    list(place.flush())
+    assert [volumes(each) for each in one.read()] == [{"500000": 5, "500001": 6}]
+    assert [volumes(each) for each in two.read()] == [{"500001": 6}]
+    assert other.read() == []
+
+
+def test_a_flush_has_the_position_and_the_values_of_its_start(place):
+    wires = [place.client(0)[1] for _ in range(3)]
+    place.tick(0, 5)
+    pos = f"{EPOCH}:{place.board.rev}"
+    flush = place.flush()
+    next(flush)
+    place.tick(0, 6)
+    list(flush)
+    assert [[(each["pos"], volumes(each)) for each in wire.read()] for wire in wires] == [[(pos, {"500000": 5})]] * 3
+    list(place.flush())
+    assert [volumes(each) for each in wires[0].read()] == [{"500000": 6}]
+
+
+def test_many_changes_between_two_flushes_are_one(place):
+    _, wire = place.client(0)
+    for volume in range(1, 50):
+        place.tick(0, volume)
+    list(place.flush())
+    assert [volumes(each) for each in wire.read()] == [{"500000": 49}]
+
+
+def test_a_full_wire_is_passed_over_and_its_next_frame_covers_more(place):
+    (_, full), (_, other) = place.client(0, 1), place.client(0, 1)
+    full.full = True
+    for volume in (5, 6):
+        place.tick(0, volume)
+        list(place.flush())
+    place.tick(1, 7)
+    list(place.flush())
+    assert full.read() == []
+    assert len(other.read()) == 3
+    full.full = False
+    list(place.flush())
+    (update,) = full.read()
+    assert volumes(update) == {"500000": 6, "500001": 7}
+    assert update["pos"] == f"{EPOCH}:{place.board.rev}"
+    assert not place.cohort.due
+
+
+def test_a_client_told_by_a_frame_of_its_own_is_never_told_an_older_position(place):
+    outbox, wire = place.client()
+    place.tick(0, 5)
+    row = place.board.order[0]
+    place.hub.resume(outbox, [row], 100, {"t": "resumed"}, place.now, everything=False)
+    assert wire.read()[-1]["pos"] == f"{EPOCH}:{place.board.rev}"
+    assert place.hub.position(outbox) == f"{EPOCH}:{place.board.rev}", "a heartbeat says this"
+
+
+def test_who_unsubscribes_between_two_slices_gets_no_row_of_what_it_left(place):
+    clients = [place.client(0, 1) for _ in range(3)]
+    for _ in range(20):
+        place.client(4)  # so that few of the members are concerned
+    place.tick(0, 5)
+    place.tick(1, 6)
+    flush = place.flush()
+    next(flush)
+    for outbox, wire in clients:
+        if not wire.frames:
+            place.hub.narrow(outbox, {1})
+    list(flush)
+    assert sorted(len(volumes(each)) for _, wire in clients for each in wire.read()) == [1, 1, 2]
+
+
+def test_who_moves_to_another_pace_between_two_slices_misses_nothing(place):
+    clients = [place.client(0) for _ in range(3)]
+    place.tick(0, 5)
+    cohort = place.cohort
+    flush = cohort.flush(place.now)
+    next(flush)
+    for outbox, _ in clients:
+        place.hub.move(outbox, 1)
+    list(flush)
+    for each in place.hub.cohorts.values():
+        list(each.flush(place.now))
+    assert [[volumes(each) for each in wire.read()] for _, wire in clients] == [[{"500000": 5}]] * 3
+
+
+def test_who_leaves_between_two_slices_gets_nothing_more(place):
+    clients = [place.client(0) for _ in range(3)]
+    place.tick(0, 5)
+    flush = place.flush()
+    next(flush)
+    for outbox, _ in clients:
+        place.hub.leave(outbox)
+        place.hub.leave(outbox)
+    list(flush)
+    assert sum(len(wire.frames) for _, wire in clients) == 1
+    assert not place.hub.cohorts
+
+
+def test_a_new_epoch_ends_a_flush_in_the_middle(place):
+    clients = [place.client(0) for _ in range(3)]
+    place.tick(0, 5)
+    flush = place.flush()
+    next(flush)
+    place.board.begin("20261124T0345Z-0000000000000001", 0, 1)
+    place.hub.reset()
+    list(flush)
+    assert sum(len(wire.frames) for _, wire in clients) == 1
+    assert all(not outbox.slots for outbox, _ in clients)
+
+
+def test_pending_changes_come_before_the_snapshot_of_new_symbols_and_none_until_its_end(place):
+    place = Place(PIECE * 5)
+    outbox, wire = place.client(0)
+    place.tick(0, 5)
+    place.hub.add(outbox, place.board.order[1:], 2, place.now)
+    place.tick(0, 6)
+    place.tick(1, 7)
+    list(place.flush())
+    assert [each["t"] for each in wire.read()] == ["u", *["snap"] * 4]
+    assert place.hub.position(outbox) is None
+    place.hub.pump(outbox, place.now)
+    *_, sync = wire.read()
+    assert sync["t"] == "sync"
+    assert sync["count"] == PIECE * 5 - 1
+    list(place.flush())
+    (update,) = wire.read()
+    assert volumes(update) == {"500000": 6, "500001": 7}
+
+
+def test_a_wire_that_stays_full_without_progress_is_closed_and_one_that_empties_slowly_is_not(place):
+    (stuck, one), (slow, two) = place.client(0), place.client(0)
+    one.full = two.full = True
+    for second in range(30):
+        one.unsent, two.unsent = 100_000, 100_000 - second
+        closed = place.hub.sweep(float(second))
+        assert slow not in closed
+        if second > SLOW_AFTER_S:
+            assert closed == [stuck]
+            break
+    assert (one.closed, two.closed) == (4008, None)
+
+
+def test_a_wire_that_is_not_full_is_never_stuck(place):
+    _, wire = place.client(0)
+    for second in range(30):
+        wire.unsent = 1000 + second
+        assert place.hub.sweep(float(second)) == []
+
+
+def test_who_was_passed_over_often_is_told_so_when_it_can_hear(place):
+    _, wire = place.client(0)
+    wire.full = True
+    for volume in range(1, 8):
+        place.tick(0, volume)
+        list(place.flush())
+        place.hub.sweep(place.now)
+    wire.full = False
+    list(place.flush())
+    place.hub.sweep(place.now)
+    assert [each["t"] for each in wire.read()] == ["u", "lag"]
