@@ -76,6 +76,7 @@ class Ingest:
     endless: bool = False
     due: dict[str, float] = field(default_factory=dict)
     said: dict[str, Any] = field(default_factory=dict)
+    began: int = 0  # market time of the start
     ticks: int = 0
     last_said: int = 0
 
@@ -109,6 +110,7 @@ class Ingest:
 
 async def recover(line: Ingest, found: Recovery, token: int) -> None:
     """Take up what the journal holds: its epoch goes on if nothing can be missing, else a new one begins from its rows."""
+    line.began = line.market.now_ms()
     if found.snapshot is not None:
         line.board.load(found.snapshot)
     known = [row.instrument for row in line.board.order]
@@ -119,14 +121,14 @@ async def recover(line: Ingest, found: Recovery, token: int) -> None:
     day = line.calendar.trading_date(line.market.now_ms()).isoformat()
     if found.continues and not redefined and line.board.facts.get("day") == day:
         snapshot = line.board.snapshot(line.market.now_ms())
-        line.journal.resume(replace(found, snapshot=snapshot))  # with the token of this writer
+        line.journal.resume(replace(found, snapshot=snapshot))  # with this writer's token: the next one's is higher
         await line.bus.begin(snapshot)
         log.info("epoch goes on", epoch=line.board.epoch, rev=line.board.rev, rows=len(line.board.order))
     else:
-        reason = found.reason
-        if found.continues:
-            reason = "scrips were redefined" if redefined else "another day"
-        await begin(line, planned=found.snapshot is None or found.continues, reason=reason)
+        # A whole journal lost nothing, whatever the reason for which its epoch is over; nor did a first start.
+        reason = ("scrips were redefined" if redefined else "day roll") if found.continues else found.reason
+        first = found.snapshot is None and not found.skipped
+        await begin(line, planned=first or found.continues, reason=reason)
 
 
 async def begin(line: Ingest, *, planned: bool, reason: str) -> None:
@@ -218,7 +220,7 @@ async def roll(line: Ingest) -> None:
     """Begin a new day when the market clock says so; set a virtual clock to the next session when its day is over."""
     now = line.market.now_ms()
     today = line.calendar.trading_date(now)
-    if line.endless and now > line.calendar.close_of(today) + AFTERGLOW_MS:
+    if line.endless and now > max(line.calendar.close_of(today), line.began) + AFTERGLOW_MS:
         line.market.jump(curtain(line.calendar, line.calendar.next_trading_day(today)))
         today = line.calendar.trading_date(line.market.now_ms())
     if line.board.facts.get("day") != today.isoformat():

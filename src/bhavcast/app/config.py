@@ -109,7 +109,14 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = "sim"
     rate: Annotated[
-        float, _says("mean rate of the simulator", 20_000, unit="ticks per second of market time", gt=0, le=200_000)
+        float,
+        _says(
+            "mean rate of the simulator in continuous trading, at whatever speed the clock runs",
+            20_000,
+            unit="ticks per second",
+            gt=0,
+            le=200_000,
+        ),
     ] = 700.0
     scrips: Annotated[
         int, _says("scrips of the built-in universe, while no master is imported", 500, unit="scrips", ge=30, le=20_000)

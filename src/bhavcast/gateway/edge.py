@@ -20,6 +20,7 @@ from bhavcast.domain.errors import (
     UnknownRoute,
 )
 from bhavcast.gateway import problems
+from bhavcast.gateway.etag import matches
 from bhavcast.gateway.pages import Page
 from bhavcast.telemetry.metrics import HttpCounters
 
@@ -179,7 +180,7 @@ class Edge:
             return
         headers = [(b"etag", page.etag.encode()), (b"content-security-policy", self._policy)]
         headers += [(b"x-frame-options", b"DENY")]
-        if if_none_match == page.etag:
+        if if_none_match is not None and matches(if_none_match, page.etag):
             await respond(send, 304, b"", headers)
             return
         headers.append((b"content-type", page.content_type.encode()))

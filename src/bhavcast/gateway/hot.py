@@ -238,7 +238,7 @@ class HotProtocol(HttpToolsProtocol):
             return None
         text = query.decode("ascii")
         make: Callable[[], quotes.Answer]
-        if path.startswith(STOCK) and b"/" not in path[len(STOCK) :]:
+        if path.startswith(STOCK) and path != STOCK and b"/" not in path[len(STOCK) :]:
             counter = self.counters.route("/api/stock/{symbol}")
             make = partial(quotes.stock, gateway, path[len(STOCK) :].decode("ascii"), text, etag)
         elif path == BATCH:

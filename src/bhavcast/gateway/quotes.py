@@ -15,6 +15,7 @@ from bhavcast.domain.errors import BadRequest, Behind, BhavcastError, NoDataYet,
 from bhavcast.domain.position import Position
 from bhavcast.domain.shape import Shape, parse_depth, parse_fields
 from bhavcast.gateway import problems
+from bhavcast.gateway.etag import matches
 from bhavcast.gateway.gateway import Gateway
 
 JSON: Final = "application/json"
@@ -56,7 +57,7 @@ def stock(gateway: Gateway, symbol: str, query: str, if_none_match: str | None) 
         return refusal(error)
     gateway.count_reads((row,), 1)
     etag = f'"{gateway.replica.epoch}:{row.rev}:{gateway.link}"'
-    if if_none_match is not None and _matches(if_none_match, etag):
+    if if_none_match is not None and matches(if_none_match, etag):
         return Answer(304, b"", etag=etag, rows=(row,), pos=gateway.position, lasting=True)
     return Answer(200, _encoded(gateway, row, shape), etag=etag, rows=(row,), pos=gateway.position, lasting=True)
 
@@ -171,9 +172,3 @@ def _decoded(symbol: str) -> str:
         return unquote(symbol, errors="strict")
     except UnicodeDecodeError as error:
         raise BadRequest("expected a symbol in UTF-8", field="symbol") from error
-
-
-def _matches(if_none_match: str, etag: str) -> bool:
-    return if_none_match.strip() == "*" or etag in (
-        each.strip().removeprefix("W/") for each in if_none_match.split(",")
-    )

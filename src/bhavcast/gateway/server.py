@@ -157,13 +157,12 @@ class GatewayServer:
 
     def _samples(self) -> dict[str, list[Sample]]:
         gateway = self._gateway
-        cohorts = gateway.hub.cohorts.values()
         told: dict[str, list[Sample]] = {
             "bhavcast_rev": [((), float(gateway.replica.rev))],
             "bhavcast_scrips": [((), float(len(gateway.replica.order)))],
             "bhavcast_stream_clients": [(("all",), float(len(gateway.members)))],
-            "bhavcast_stream_frames_total": [((), float(sum(each.frames for each in cohorts)))],
-            "bhavcast_outbox_skipped_total": [((), float(sum(each.skips for each in cohorts)))],
+            "bhavcast_stream_frames_total": [((), float(gateway.hub.frames))],
+            "bhavcast_outbox_skipped_total": [((), float(gateway.hub.skips))],
             "cache_hit_rate": [((), gateway.fresh_reads / gateway.reads if gateway.reads else 1.0)],
             "bhavcast_feed_state": [((name, state), 1.0) for name, state in gateway.feed_states().items()],
         }

@@ -32,6 +32,8 @@ class Hub:
         self.cohorts: dict[tuple[Shape, float], Cohort] = {}
         self.outboxes: set[Outbox] = set()
         self.pumping: set[Outbox] = set()
+        # Of cohorts that are gone: a counter never falls.
+        self._gone_frames = self._gone_skips = 0
         # Whoever drives the hub is told of new cohorts, and that rows changed.
         self.opened: Callable[[Cohort], None] = lambda _: None
         self.noticed: Callable[[], None] = lambda: None
@@ -88,8 +90,19 @@ class Hub:
         return cohort
 
     def _drop_if_empty(self, cohort: Cohort) -> None:
-        if not cohort.members:
-            self.cohorts.pop((cohort.encoder.shape, cohort.hz), None)
+        if not cohort.members and self.cohorts.pop((cohort.encoder.shape, cohort.hz), None) is not None:
+            self._gone_frames += cohort.frames
+            self._gone_skips += cohort.skips
+
+    @property
+    def frames(self) -> int:
+        """Frames with quotes sent so far."""
+        return self._gone_frames + sum(cohort.frames for cohort in self.cohorts.values())
+
+    @property
+    def skips(self) -> int:
+        """Flushes that passed a client over so far."""
+        return self._gone_skips + sum(cohort.skips for cohort in self.cohorts.values())
 
     # -- subscriptions ----------------------------------------------------------------------------------------------
 
