@@ -52,7 +52,11 @@ CURTAIN: Final = datetime.time(9, 14, 50)
 
 @dataclass
 class Ingest:
-    """The one writer and what it works with. `endless`: a virtual clock goes on to the next session by itself."""
+    """The one writer and what it works with.
+
+    `reload` reads the reference data; `reload_asked` tells once that it is to be read at once rather than tomorrow.
+    `endless`: a virtual clock goes on to the next session by itself.
+    """
 
     feed: Feed
     guard: Guard
@@ -65,6 +69,7 @@ class Ingest:
     calendar: Calendar
     phase_of: Callable[[ScripClass, int], Phase]
     reload: Callable[[], Universe]
+    reload_asked: Callable[[], bool] = lambda: False
     endless: bool = False
     due: dict[str, float] = field(default_factory=dict)
     said: dict[str, Any] = field(default_factory=dict)
@@ -119,8 +124,11 @@ async def recover(line: Ingest, found: Recovery, token: int) -> None:
         await begin(line, planned=found.snapshot is None or (found.continues and redefined), reason=reason)
 
 
-async def begin(line: Ingest, *, planned: bool, reason: str) -> None:
-    """Begin an epoch, and a day with it where the trading date is another. `planned`: nothing was lost on the way."""
+async def begin(line: Ingest, *, planned: bool, reason: str, universe: Universe | None = None) -> None:
+    """Begin an epoch, and a day with it where the trading date is another. `planned`: nothing was lost on the way.
+
+    `universe` has scrips that are to be known from now on, in the middle of a day.
+    """
     now, board = line.market.now_ms(), line.board
     stamp = datetime.datetime.fromtimestamp(line.clock.wall_ms() / 1000, datetime.UTC)
     board.begin(f"{stamp:%Y%m%dT%H%MZ}-{secrets.token_hex(8)}", line.clock.wall_ms() * 1000, board.token)
@@ -133,11 +141,27 @@ async def begin(line: Ingest, *, planned: bool, reason: str) -> None:
         board.facts["indices"] = msgspec.to_builtins(universe.indices)
         line.guard.roll()
         line.staleness.forget()
+    elif universe is not None:
+        introduce(board, universe)
     line.said.clear()
     snapshot = board.snapshot(now, planned=planned)
     line.journal.begin(snapshot)
     await line.bus.begin(snapshot)
     log.info("epoch begins", epoch=board.epoch, rev=board.rev, rows=len(board.order), day=day, reason=reason)
+
+
+def introduce(board: Board, universe: Universe) -> None:
+    """Describe scrips anew in the middle of a day, and give those that are new what their day begins with.
+
+    Prices are in the scale of their scrip: a scrip with prices that has another scale now waits for the next day.
+    """
+    instruments = []
+    for instrument in universe.instruments.values():
+        row = board.rows.get(instrument.symbol)
+        if row is None or not row.rev or row.instrument.scale == instrument.scale:
+            instruments.append(instrument)
+    for row in board.add(instruments):
+        row.put(board.rev, opening(row, universe))
 
 
 def opening(row: Row, universe: Universe) -> Values:
@@ -182,7 +206,10 @@ async def keep_appointments(line: Ingest) -> None:
 
 
 async def roll(line: Ingest) -> None:
-    """Begin a new day when the market clock says so; set a virtual clock to the next session when its day is over."""
+    """Begin a new day when the market clock says so, and an epoch when reference data is to be read at once.
+
+    A virtual clock is set to the next session when its day is over.
+    """
     now = line.market.now_ms()
     today = line.calendar.trading_date(now)
     if line.endless and now > line.calendar.close_of(today) + AFTERGLOW_MS:
@@ -190,6 +217,8 @@ async def roll(line: Ingest) -> None:
         line.market.jump(at_ist(today, CURTAIN))
     if line.board.facts.get("day") != today.isoformat():
         await begin(line, planned=True, reason="day roll")
+    elif line.is_due("reload", SECOND_S) and line.reload_asked():
+        await begin(line, planned=True, reason="import", universe=line.reload())
 
 
 def news(line: Ingest, now: int) -> dict[str, Any]:

@@ -37,12 +37,13 @@ class Peer:
         """Return the next message of a kind, passing over others."""
         while True:
             frame = await self.socket.recv()
-            message = msgspec.msgpack.decode(frame) if self.binary else msgspec.json.decode(frame)
+            message = msgspec.json.decode(frame) if isinstance(frame, str) else msgspec.msgpack.decode(frame)
             if message["t"] == kind:
                 return message
 
     async def greet(self, **changes: object) -> None:
-        await self.say(**{**HELLO, **changes})
+        hello = {**HELLO, **changes}
+        await self.say(str(hello.pop("t")), **hello)
 
     async def serve(self, *rows: dict, at: int, epoch: str = EPOCH) -> None:
         """Answer a subscription."""
@@ -57,6 +58,7 @@ class Peer:
         transport.write(part)
         await asyncio.sleep(0)
         transport.close() if part else transport.abort()
+        await self.socket.wait_closed()
 
     async def stay(self) -> None:
         """Keep the line until the client hangs up."""

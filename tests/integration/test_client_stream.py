@@ -1,10 +1,11 @@
 """The client against a service that behaves and misbehaves."""
 
 import asyncio
+import itertools
 import socket
 
 import pytest
-from websockets.asyncio.server import serve
+from websockets.asyncio.server import ServerConnection, serve
 
 from bhavcast.client.errors import StreamClosed
 from bhavcast.client.events import Link, Reset, Resumed, Synced, Update
@@ -268,12 +269,16 @@ async def test_a_close_that_says_do_not_is_raised(code):
         assert found.value.close_code == code
 
 
+async def never_called(connection: ServerConnection) -> None:
+    raise AssertionError("the handshake was refused")
+
+
 @pytest.mark.parametrize(("status", "final"), [(403, True), (404, True), (421, True), (429, False), (503, False)])
 async def test_a_refused_handshake_is_final_or_not_by_its_status(status, final):
     def refuse(connection, request):
         return connection.respond(status, "no\n")
 
-    async with serve(lambda _: None, "127.0.0.1", 0, process_request=refuse) as server:  # type: ignore[arg-type]  # never called
+    async with serve(never_called, "127.0.0.1", 0, process_request=refuse) as server:
         url = f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}/ws"
         async with client(url) as stream:
             if final:
@@ -291,7 +296,7 @@ async def test_the_wait_grows_is_capped_and_has_chance_in_it():
         url = f"ws://127.0.0.1:{taken.getsockname()[1]}/ws"
         for chance, part in ((0.0, 0.5), (0.999, 0.9995)):
             waits = Waits()
-            stream = Client(url, sleep=waits, chance=lambda chance=chance: chance)
+            stream = Client(url, sleep=waits, chance=itertools.repeat(chance).__next__)
             for _ in range(12):
                 assert is_down((await stream.receive())[0])
             assert waits.seconds[0] == pytest.approx(0.25 * part)

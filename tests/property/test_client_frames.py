@@ -20,7 +20,7 @@ scalars = (
 values = scalars | st.lists(scalars, max_size=20) | st.dictionaries(st.text(max_size=8), scalars, max_size=20)
 objects = st.dictionaries(st.text(max_size=8), values, max_size=4)
 HELLO = {"t": "hello"}
-FRAMES = [
+FRAMES: list[dict] = [
     HELLO,
     {"t": "ack", "id": 2, "ok": ["1", "2"], "bad": [{"symbol": "x", "code": "unknown_symbol"}]},
     {
@@ -67,7 +67,7 @@ def test_mutated_frames_are_taken_or_refused_and_the_state_stays_usable(mutation
     state.receive(encode(HELLO))
     state.subscribe(["1", "2"])
     for message, place, byte in mutations:
-        raw = bytearray(encode(message) if binary else msgspec.json.encode(message))
+        raw = bytearray(pack(message) if binary else msgspec.json.encode(message))
         if byte:
             raw[place % len(raw)] = byte
         with suppress(BadFrame):

@@ -6,6 +6,7 @@ import pytest
 from bhavcast.client.errors import BadFrame
 from bhavcast.client.events import Dropped, Hello, Notice, Reset, Resumed, Synced, Trouble, Update
 from bhavcast.client.state import Disorder, State
+from bhavcast.domain.position import Position
 
 EPOCH = "20261123T0345Z-9f1c03ab77de5a20"
 OTHER = "20261124T0345Z-0000000000000001"
@@ -77,7 +78,7 @@ def test_a_subscription_is_complete_at_its_sync():
         symbol="500325", quote=update.changes, changes=row("500325", 7, current_price=1.5), whole=True
     )
     assert state.position is None
-    assert say(state, t="sync", id=number, count=1, pos=pos(9)) == [Synced(position=state.position, count=1)]
+    assert say(state, t="sync", id=number, count=1, pos=pos(9)) == [Synced(position=Position.parse(pos(9)), count=1)]
     assert str(state.position) == pos(9)
     assert state.complete
     assert state.subscribed == ["500325"]
@@ -449,7 +450,9 @@ def test_messagepack_says_the_same():
     pack = msgspec.msgpack.encode
     state.receive(pack(HELLO))
     state.subscribe(["1", "2"])
-    number = msgspec.msgpack.decode(state.outgoing()[-1])["id"]
+    asked = state.outgoing()[-1]
+    assert isinstance(asked, bytes)
+    number = msgspec.msgpack.decode(asked)["id"]
     state.receive(pack({"t": "ack", "id": number, "ok": ["1", "2"], "bad": []}))
     rows = [
         row("1", 5, open=1.25, depth={"bids": [{"price": 1.0, "quantity": 70_000, "orders": 3}]}),

@@ -7,6 +7,7 @@ from typing import Final
 from bhavcast import __version__
 from bhavcast.app import sources
 from bhavcast.app.config import Config
+from bhavcast.app.reference import reload_asked
 from bhavcast.board.board import Board
 from bhavcast.board.staleness import Staleness
 from bhavcast.bus.memory import MemoryBus
@@ -52,6 +53,7 @@ def build(config: Config, clock: Clock | None = None) -> Parts:
     recovery = recover(config.data / "journal", boot_id())
     token = 1 if recovery.opening is None else recovery.opening.token + 1
     store = ReferenceStore(config.data / "reference")
+    reload_asked(config.data)  # an old request: what it is about is read now
 
     def load() -> Universe:
         return store.load(config.scrips, config.seed)
@@ -82,6 +84,7 @@ def build(config: Config, clock: Clock | None = None) -> Parts:
         calendar=calendar,
         phase_of=phase_of,
         reload=(lambda: source.universe) if source.fixed else load,
+        reload_asked=(lambda: False) if source.fixed else (lambda: reload_asked(config.data)),
         endless=source.endless,
     )
     return Parts(config, clock, market, bus, line, journal, recovery, lease, token)

@@ -1,20 +1,15 @@
 """`bhavcast config`: the settings, where each came from, and their documentation."""
 
 from pathlib import Path
-from typing import Annotated
-
-from cyclopts import Parameter
 
 from bhavcast.app.config_page import settings_page
-from bhavcast.cli.command import command
+from bhavcast.cli.command import AsJson, command
 from bhavcast.cli.flags import SettingFlags
 from bhavcast.cli.output import Exit, json, report, say, table
 from bhavcast.domain.errors import BadConfig
 
 
-def show(
-    *, as_json: Annotated[bool, Parameter(name="--json", negative="")] = False, flags: SettingFlags | None = None
-) -> None:
+def show(*, as_json: AsJson = False, flags: SettingFlags | None = None) -> None:
     """Print every setting, its value, and where it came from.
 
     Parameters

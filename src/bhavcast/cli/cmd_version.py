@@ -1,16 +1,13 @@
 """`bhavcast version`."""
 
 import platform
-from typing import Annotated
-
-from cyclopts import Parameter
 
 from bhavcast import __version__
-from bhavcast.cli.command import command
+from bhavcast.cli.command import AsJson, command
 from bhavcast.cli.output import json, say
 
 
-def version(*, as_json: Annotated[bool, Parameter(name="--json", negative="")] = False) -> None:
+def version(*, as_json: AsJson = False) -> None:
     """Print the version.
 
     Parameters

@@ -1,9 +1,12 @@
 """How a command is declared: a function, examples, and what its exit codes mean."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
-from cyclopts import App
+from cyclopts import App, Parameter
+
+Switch = Annotated[bool, Parameter(negative="", show_default=False)]
+AsJson = Annotated[bool, Parameter(name="--json", negative="", show_default=False)]
 
 CODES = {0: "done", 1: "something is wrong, and was reported", 2: "wrong usage, or a wrong setting", 3: "could not run"}
 

@@ -16,14 +16,15 @@ def _flag(name: str) -> Parameter:
     setting = SETTINGS[name]
     default = plain(setting.default)
     note = "" if default in (None, "") else f" [default: {default}]"
-    metavar = {int: "N", float: "N", Path: "DIR"}.get(type(setting.default), "TEXT")
+    kind = type(setting.default)
+    metavar = "N" if kind in (int, float) else "DIR" if isinstance(setting.default, Path) else "TEXT"
     return Parameter(name=setting.flag, help=f"{setting.meaning}{note}", show_default=False, metavar=metavar)
 
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class SettingFlags:
-    """Settings given on the command line."""
+class DataFlags:
+    """Where the settings and the data are."""
 
     config: Annotated[
         str | None,
@@ -32,6 +33,18 @@ class SettingFlags:
         ),
     ] = None
     data: Annotated[str | None, _flag("data")] = None
+
+    def load(self, **others: object) -> Loaded:
+        """Read the configuration with these flags on top, and `others` on top of them."""
+        given = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "config"}
+        return load(given | others, file=self.config)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class SettingFlags(DataFlags):
+    """Settings given on the command line."""
+
     host: Annotated[str | None, _flag("host")] = None
     port: Annotated[str | None, _flag("port")] = None
     frontend_port: Annotated[str | None, _flag("frontend_port")] = None
@@ -43,8 +56,3 @@ class SettingFlags:
     at: Annotated[str | None, _flag("at")] = None
     speed: Annotated[str | None, _flag("speed")] = None
     chaos: Annotated[str | None, _flag("chaos")] = None
-
-    def load(self, **others: object) -> Loaded:
-        """Read the configuration with these flags on top, and `others` on top of them."""
-        given = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "config"}
-        return load(given | others, file=self.config)

@@ -15,6 +15,7 @@ from bhavcast import __version__
 COMMANDS: Final[dict[str, str]] = {
     "up": "Start the whole system on this machine and run it until Ctrl-C.",
     "serve": "Run one part of the system.",
+    "import": "Import the official files: scrip masters and the files of days.",
     "config": "Show, check or document the settings.",
     "version": "Print the version.",
 }
