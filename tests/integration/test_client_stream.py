@@ -231,9 +231,13 @@ async def test_a_service_that_falls_silent_is_left_after_three_heartbeats():
 
 
 async def test_a_server_that_takes_the_line_and_never_shakes_hands_is_left():
+    left = asyncio.Event()
+
     async def deaf(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
         writer.close()
+        await writer.wait_closed()
+        left.set()
 
     server = await asyncio.start_server(deaf, "127.0.0.1", 0)
     async with server:
@@ -241,6 +245,7 @@ async def test_a_server_that_takes_the_line_and_never_shakes_hands_is_left():
         async with client(f"ws://127.0.0.1:{port}/ws", silence=0.2) as stream:
             [event] = await stream.receive()
             assert is_down(event)
+        await left.wait()
 
 
 @pytest.mark.parametrize("code", [1000, 1001, 1011, 1012, 4001, 4005, 4008, 4010, 4013, 4499])

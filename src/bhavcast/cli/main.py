@@ -16,6 +16,9 @@ COMMANDS: Final[dict[str, str]] = {
     "up": "Start the whole system on this machine and run it until Ctrl-C.",
     "serve": "Run one part of the system.",
     "import": "Import the official files: scrip masters and the files of days.",
+    "quote": "Print quotes once.",
+    "watch": "Follow quotes as they change.",
+    "verify": "Check that everything a running system serves really works.",
     "config": "Show, check or document the settings.",
     "version": "Print the version.",
 }

@@ -118,6 +118,10 @@ def advice(error: "BhavcastError") -> tuple[str, Exit]:
             return "", Exit.WRONG
         case "bad_file":
             return "nothing of the file was used; what was there before still stands", Exit.WRONG
+        case "unreachable":
+            return "bhavcast up starts it here; --url names another address", Exit.UNABLE
+        case "refused":
+            return "", Exit.WRONG
         case "not_the_writer":
             return "stop the other process that uses this data folder, or give another one with --data", Exit.UNABLE
     if error.temporary:

@@ -140,7 +140,9 @@ class Client:
         if self._socket is None:
             return await self._connect()
         try:
-            frame = await asyncio.wait_for(self._socket.recv(), self._patience)
+            # Not wait_for: before Python 3.12 it loses a cancellation that comes together with a frame.
+            async with asyncio.timeout(self._patience):
+                frame = await self._socket.recv()
             events = self.state.receive(frame)
             await self._send()
         except TimeoutError:
