@@ -11,6 +11,7 @@ from rich.table import Table
 
 from benchmarks import growth, memory, rest, start, streams, writer
 from benchmarks.measure import Outcome, Plan, judge, machine, raise_file_limit, save
+from bhavcast.load.generator import LoadError
 
 SCENARIOS: dict[str, Callable[[Plan], Outcome]] = {
     "http-single": rest.http_single,
@@ -76,7 +77,8 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description="Measure Bhavcast against baselines of the same run; results go to benchmarks/results/.",
-        epilog="Exit status: 0 every target reached, 1 one was missed or could not be measured, 2 wrong usage.",
+        epilog="Exit status: 0 every target reached, 1 one was missed or could not be measured, 2 wrong usage, "
+        "3 a scenario could not be run.",
     )
     parser.add_argument(
         "scenario", nargs="*", help=f"one or more of: {', '.join(SCENARIOS)} (default: all but {', '.join(APART)})"
@@ -94,12 +96,18 @@ def main(arguments: Sequence[str]) -> int:
     progress, out = Console(stderr=given.json), Console(width=None if sys.stdout.isatty() else 160)
     plan = Plan(1, 2.0, 0.2) if given.quick else Plan(given.rounds, given.seconds)
     plan = plan._replace(log=lambda text: progress.print(text, markup=False, highlight=False))
-    host, missed = machine(), False
+    host, missed, broken = machine(), False, False
     if raise_file_limit() < 12_000:
         progress.print("Few open files are allowed here (ulimit -n): thousands of clients may not fit.")
     for name in given.scenario or [name for name in SCENARIOS if name not in APART]:
         progress.rule(name)
-        outcome = SCENARIOS[name](plan)
+        try:
+            outcome = SCENARIOS[name](plan)
+        except (LoadError, RuntimeError, OSError) as reason:
+            # The other scenarios are measured all the same; the status says that one was not.
+            progress.print(f"{name} could not be run: {reason}", *getattr(reason, "__notes__", ()), markup=False)
+            broken = True
+            continue
         missed = missed or any(line.verdict in ("FAIL", "not measured") for line in judge(outcome))
         path = save(outcome, plan, host)
         if given.json:
@@ -109,7 +117,7 @@ def main(arguments: Sequence[str]) -> int:
             if any(": " in figure.name for figure in outcome.figures):
                 out.print(contenders(outcome))
             out.print(*outcome.notes, sep="\n", style="dim")
-    return int(missed)
+    return 3 if broken else int(missed)
 
 
 if __name__ == "__main__":

@@ -129,7 +129,7 @@ def alternate(outcome: Outcome, contenders: Sequence[Contender], plan: Plan) -> 
     if busy > BUSY:
         outcome.note(
             f"the machine was busy with other work: a server had to wait up to {busy:.0f} % of the time for its core; "
-            "CPU times stand, latencies and rates do not"
+            "latencies and rates do not stand, nor does a conflated stream, whose frames grow when they are late"
         )
     for name, rounds in readings.items():
         for key in rounds[0] if rounds else ():

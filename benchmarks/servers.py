@@ -175,10 +175,10 @@ def c_responder(answer: Answer) -> Iterator[Server]:
 
 
 @contextlib.contextmanager
-def c_sender(clients: int, flushes: float, frames_per_flush: int, size: int) -> Iterator[Server]:
-    """Send frames of one size at a steady rate from a C loop."""
+def c_sender(clients: int, flushes: float, frames_per_flush: int, size: int, *market: int) -> Iterator[Server]:
+    """Send frames at a steady rate from a C loop: of one size, or joined from a market (scrips, ticks/s, per client)."""
     port = free_port()
-    numbers = (port, clients, flushes, frames_per_flush, size)
+    numbers = (port, clients, flushes, frames_per_flush, size, *market)
     with process([baseline("ws_send"), *map(str, numbers)]) as child:
         wait_listening(child, port)
         yield Server(port, (child.pid,))

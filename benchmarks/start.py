@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks import servers
 from benchmarks.measure import Contender, Outcome, Plan, Reading, alternate
 from benchmarks.servers import Answer
-from bhavcast.load.cpu import tree
+from bhavcast.load.cpu import CpuMeter, tree
 
 QUOTE = "/api/stock/500325"
 LIVED = 5.0  # seconds of trading before the kill
@@ -60,6 +60,7 @@ def start(plan: Plan) -> Outcome:
             data, began = Path(folder), time.monotonic()
             with _up(data) as (child, port):
                 first = _wait(child, port, lambda answer: answer.status == 200) - began
+                used = CpuMeter([child.pid]).read().used / 1e9
                 time.sleep(LIVED)
                 epoch, rev = _position(servers.fetch(port, QUOTE))
                 _kill(child)
@@ -73,7 +74,7 @@ def start(plan: Plan) -> Outcome:
                     return now_epoch == epoch and now_rev >= rev
 
                 again = _wait(child, port, same) - began
-        return {"first quote|s": first, "same board after kill -9|s": again}
+        return {"first quote|s": first, "CPU until first quote|s": used, "same board after kill -9|s": again}
 
     outcome = Outcome("start")
     alternate(outcome, [Contender("", measure)], plan)

@@ -19,8 +19,10 @@ from bhavcast.load.cpu import CpuMeter, CpuTime
 from bhavcast.load.generator import StreamResult
 
 SETTLE = 1.0  # seconds between the last subscription and the measurement
-BATCH = 20  # ticks in one message of the bus
+BATCH_S = 0.005  # what ticks within this time is at most one message of the bus …
+BATCH, BIG_BATCH, BIG_ABOVE = 20, 100, 20_000  # … of so many ticks, and of more where there are more than that a second
 C = "C send loop"
+C_MARKET = "C joining rows"
 GUIDE = "Flask-SocketIO"
 SOCKET_IO = {
     "path": "/socket.io/?EIO=4&transport=websocket",
@@ -43,6 +45,12 @@ class Load(NamedTuple):
     @property
     def sub(self) -> str:
         return f'{{"t":"sub","id":1,"symbols":[%],"hz":{self.hz:g}}}'
+
+    @property
+    def batch(self) -> int:
+        """Ticks in one message of the bus."""
+        most = BIG_BATCH if self.ticks > BIG_ABOVE else BATCH
+        return min(max(round(self.ticks * BATCH_S), 1), most)
 
     @property
     def rows_due(self) -> float:
@@ -131,7 +139,7 @@ class Streams:
 
         def measure() -> Reading:
             load = self._load
-            with gateway.running(scrips=load.scrips, ticks=load.ticks, batch=BATCH, **settings) as server:
+            with gateway.running(scrips=load.scrips, ticks=load.ticks, batch=load.batch, **settings) as server:
                 seen = observe(server, self._symbols, load, self._plan.seconds * 2)
             if not settings:
                 self._sent = seen
@@ -144,9 +152,16 @@ class Streams:
         load = self._load
         sent = self._sent.result if self._sent else None
         size = round(sent.bytes / max(sent.frames, 1)) if sent else 2000
-        flushes = load.hz or load.ticks / BATCH
+        flushes = load.hz or load.ticks / load.batch
         frames = sent.frames / sent.seconds / flushes if sent else load.clients
         with servers.c_sender(load.clients, flushes, max(round(frames), 1), size) as server:
+            return observe(server, self._symbols, load, self._plan.seconds * 2).reading()
+
+    def c_market(self) -> Reading:
+        """Measure the C loop with a market of its own: it encodes changed rows and joins them for each client."""
+        load = self._load
+        numbers = (load.scrips, load.ticks, load.per_client)
+        with servers.c_sender(load.clients, load.hz, load.clients, 0, *numbers) as server:
             return observe(server, self._symbols, load, self._plan.seconds * 2).reading()
 
     def guide(self, share: float) -> Callable[[], Reading]:
@@ -183,7 +198,12 @@ def stream_conflated(plan: Plan) -> Outcome:
     outcome = Outcome("stream-conflated")
     with tempfile.TemporaryDirectory(prefix="bhavcast-") as folder:
         streams = Streams(Load(plan.scaled(5000), hz=10, ticks=20_000), plan, Path(folder))
-        alternate(outcome, [Contender("bhavcast", streams.ours()), Contender(C, streams.c)], plan)
-    outcome.compare(PER_FRAME, "bhavcast", [C])
+        contenders = [
+            Contender("bhavcast", streams.ours()),
+            Contender(C, streams.c),
+            Contender(C_MARKET, streams.c_market),
+        ]
+        alternate(outcome, contenders, plan)
+    outcome.compare(PER_FRAME, "bhavcast", [C, C_MARKET])
     outcome.note("a value may wait for the whole flush period of 100 ms before it is sent")
     return outcome

@@ -96,7 +96,7 @@ class Tape:
         prices = {symbol: self._price(symbol) for symbol in basis.members}
         now = basis.value(basis.cap(prices))
         self._check(tick.values[field.CURRENT_PRICE] == now, tick, f"not the formula's {now}")
-        self._check(row[field.LOW] <= now <= row[field.HIGH], tick, "outside its range")  # type: ignore[operator]
+        self._check(row[field.LOW] <= now <= row[field.HIGH], tick, "outside its range")  # type: ignore[operator]  # an integer here, by the table of fields
         self.last[tick.symbol][tick.time // MINUTE] = now
 
     def _price(self, symbol: str) -> int:
@@ -112,7 +112,7 @@ class Tape:
         phase = self.market.phase_override(tick.time) or planned
         self.phases[phase] += 1
         self.ticks[tick.time // MINUTE] += 1
-        on_tick = all((values.get(number) or 0) % instrument.tick == 0 for number in PRICES)  # type: ignore[operator]
+        on_tick = all((values.get(number) or 0) % instrument.tick == 0 for number in PRICES)  # type: ignore[operator]  # an integer here, by the table of fields
         self._check(on_tick, tick, "off the tick")
         self._book(tick, row, crossed=phase in CALL_AUCTION_PHASES)
         if field.VOLUME in values:
@@ -129,7 +129,7 @@ class Tape:
             self._check(bids[0][0] < asks[0][0], tick, "crossed")
         lower, upper = row.get(field.LOWER_CIRCUIT), row.get(field.UPPER_CIRCUIT)
         for price, shares, orders in (*bids, *asks):
-            self._check(lower <= price <= upper, tick, "outside its limits")  # type: ignore[operator]
+            self._check(lower <= price <= upper, tick, "outside its limits")  # type: ignore[operator]  # an integer here, by the table of fields
             lot = self.universe.instruments[tick.symbol].lot
             self._check(shares > 0 and shares % lot == 0 and 0 < orders <= shares, tick, "an odd level")
 

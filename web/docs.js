@@ -92,7 +92,9 @@ function attempt(path, parameters, origin) {
       if (parameter.in === "path") filled = filled.replace(`{${parameter.name}}`, encodeURIComponent(value));
       else if (value) query.set(parameter.name, value);
     }
-    return `${origin}${filled}${query.size ? `?${query}` : ""}`;
+    // Commas and colons may stand as they are, and are easier to read so.
+    const asked = query.toString().replaceAll("%2C", ",").replaceAll("%3A", ":");
+    return `${origin}${filled}${asked && `?${asked}`}`;
   };
   const go = async () => {
     said.hidden = false;

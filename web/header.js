@@ -36,23 +36,27 @@ export class Header {
       this.upstream = hello.link;
       this.market = { ...hello.market, t: "market" };
       this.feeds.clear();
+      // A gateway that began at another time: what was newest is of a future that did not happen.
+      if (this.newest !== null && this.newest > (stream.clock.now() ?? 0) + 1000) this.newest = null;
       this._feeds(hello.feeds);
     });
     stream.on("market", (market) => (this.market = { ...this.market, ...market }));
-    stream.on("feed", (feed) => this._feeds({ [feed.feed ?? feed.source]: feed }));
+    stream.on("feed", ({ feed, link, state, mode: what }) => {
+      if (link !== undefined) this.upstream = link;
+      if (feed !== undefined) this._feeds({ [String(feed)]: { state, mode: what } });
+    });
     stream.on("beat", (beat) => this._feeds(beat.feeds));
     stream.on("notice", (notice) => this._notice(notice));
     stream.on("link", () => this.show());
     setInterval(() => this.show(), 250);
   }
 
-  /** @param {Record<string, string|{state: string}>|undefined} feeds */
+  /** @param {Record<string, string|{state: string, mode?: string}>|undefined} feeds */
   _feeds(feeds) {
     for (const [name, told] of Object.entries(feeds ?? {})) {
       const feed = typeof told === "string" ? { state: told } : told;
       this.feeds.set(name, { ...this.feeds.get(name), ...feed });
     }
-    if (feeds && "link" in feeds) this.upstream = String(feeds.link);
   }
 
   /** @param {Message} notice */
@@ -75,12 +79,8 @@ export class Header {
   /** Take the answer of /api/market/status. @param {any} status */
   learn(status) {
     this.market = { ...this.market, ...status };
+    if (status.link !== undefined) this.upstream = status.link;
     this._feeds(status.feeds);
-  }
-
-  /** The board began anew: what was newest may be of another day. */
-  forget() {
-    this.newest = null;
   }
 
   // -- what is shown -----------------------------------------------------------------------------------------------
@@ -113,17 +113,20 @@ export class Header {
 
   _showMarket() {
     const status = marketStatus(this.market?.status);
-    const phases = [...new Set(Object.values(this.market?.phases ?? {}).map(String))];
-    const main = this.market?.phases?.standard ?? phases[0];
-    const text = [status.text];
-    if (main && !(main === "closed" && status.tone === "off")) text.push(phase(main).text);
+    const { standard, closing_auction } = this.market?.phases ?? {};
+    const auction = this.market?.status === "closing_auction" && closing_auction;
+    const main = auction || standard;
+    const during = main && main !== "closed" ? phase(main).text : "";
+    // "Pre-open, order entry" says it all; "Open" and "continuous trading" are two facts.
+    const text = during.startsWith(status.text.toLowerCase()) ? [status.text.charAt(0) + during.slice(1)] : [status.text, during];
+    if (auction && standard !== auction) text.push(`other scrips: ${phase(standard).text}`);
     if (this.market?.holiday) text.push(this.market.holiday);
     const cell = find("market");
-    const parts = text.join(" · ");
+    const parts = text.filter(Boolean).join(" · ");
     write(cell, this._live || !this.market ? parts : `${parts} (last known)`);
     mark(cell, "data-tone", this._live ? (main === "halted" ? "bad" : status.tone) : "unknown");
     const next = instant(this.market?.next?.at);
-    const others = phases.filter((each) => each !== main).map((each) => phase(each).text);
+    const others = [...new Set(Object.values(this.market?.phases ?? {}))].filter((each) => each !== main).map((each) => phase(each).text);
     mark(
       cell,
       "title",
@@ -149,7 +152,7 @@ export class Header {
     const cell = find("link");
     /** @type {Said} */
     const said = { text: "live", tone: "ok" };
-    const frozen = since ? ` Prices below are of ${time(since)} IST by your clock, and do not move.` : "";
+    const frozen = since && this.newest !== null ? ` Prices below are of ${time(this.newest)} IST, market time, and do not move.` : "";
     /** @type {Alarm|null} */
     let alarm = null;
     if (state === "waiting") {
@@ -185,7 +188,8 @@ export class Header {
     const said = [...this.feeds].map(([name, feed]) => ({ name, ...feedState(feed.state) }));
     const order = ["bad", "unknown", "warn", "off", "ok"];
     const worst = order.find((tone) => said.some((each) => each.tone === tone)) ?? "unknown";
-    write(cell, said.map(({ name, text }) => `${name} ${text}`).join(", ") || "unknown");
+    const told = said.map(({ name, text }) => `${name} ${text}`).join(", ");
+    write(cell, told ? told + (this._live ? "" : " (last known)") : "unknown");
     mark(cell, "data-tone", this._live ? worst : "unknown");
     if (!this._live) return alarms;
     for (const { name, text, tone } of said) {
@@ -197,13 +201,21 @@ export class Header {
     return alarms;
   }
 
+  /** Whether prices should be moving: for the many scrips, not for the few with auctions of their own. */
+  _due() {
+    const { standard, closing_auction } = this.market?.phases ?? {};
+    const feeds = [...this.feeds.values()];
+    const idle = feeds.length > 0 && feeds.every(({ state }) => state === "not_due");
+    return !idle && (TICKS_DUE.has(standard) || TICKS_DUE.has(closing_auction));
+  }
+
   /**
    * @param {number|null} now
    * @returns {Alarm|null}
    */
   _showAge(now) {
     const cell = find("age");
-    const due = Object.values(this.market?.phases ?? {}).some((each) => TICKS_DUE.has(String(each)));
+    const due = this._due();
     if (!due) this.dueSince = null;
     else this.dueSince ??= performance.now();
     if (now === null || this.newest === null) {
@@ -227,7 +239,7 @@ export class Header {
 
   /** @param {Alarm[]} alarms */
   _showAlarms(alarms) {
-    const [row] = [find("alarms")];
+    const row = find("alarms");
     // Ages count up; only another kind of alarm is announced anew, by replacing the node.
     const kinds = alarms.map((alarm) => alarm.text.replace(/\d[\d.:]*/g, "#") + (alarm.act?.label ?? "")).join("|");
     if (kinds === this.alarmed) {

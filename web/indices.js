@@ -48,7 +48,7 @@ export class Indices {
     const cell = this.cells.get(quote.symbol);
     if (!cell) return;
     write(cell.value, price(quote.current_price ?? quote.previous_close));
-    write(cell.change, quote.change === undefined ? "no value yet" : `${arrow(quote.change)} ${signed(quote.change)} (${percent(quote.percent_change)})`.trim());
+    write(cell.change, quote.change === undefined ? quote.previous_close === undefined ? "no value yet" : "previous close" : `${arrow(quote.change)} ${signed(quote.change)} (${percent(quote.percent_change)})`.trim());
     mark(cell.change, "data-way", way(quote.change));
     mark(cell.element, "title", quote.company_name ?? null);
     const [was, is] = [before?.current_price, quote.current_price];

@@ -287,7 +287,7 @@ export class Market {
 
   _ages() {
     const now = this.stream.clock.now();
-    for (const row of this.rows.values()) row.tell(this.stream.quotes.get(row.scrip.symbol), now);
+    for (const row of this.rows.values()) row.tell(this.stream.quotes.get(row.scrip.symbol), now, this.stream.link.state === "live");
   }
 
   _subscribe() {
@@ -387,13 +387,14 @@ class Row {
   /**
    * @param {Quote|undefined} quote
    * @param {number|null} now
+   * @param {boolean} connected
    */
-  tell(quote, now) {
+  tell(quote, now, connected) {
     const cell = this.cells[AGE];
     const said = quote ? quoteState(quote.state) : { text: "…", tone: "unknown" };
     const stamp = instant(quote?.timestamp);
     const old = stamp === null || now === null ? "" : age(now - stamp);
     write(cell, old && (quote?.state === "live" || quote?.state === "quiet") ? old : said.text);
-    mark(cell, "data-tone", said.tone === "ok" ? null : said.tone);
+    mark(cell, "data-tone", !connected ? "unknown" : said.tone === "ok" ? null : said.tone);
   }
 }

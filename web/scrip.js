@@ -88,6 +88,7 @@ export class Scrip {
         this.draw();
       });
     });
+    stream.on("link", () => this.draw());
     stream.on("bad", ({ symbol, code, message }) => {
       if (symbol === this.symbol) write(this.note, `The gateway does not give ${symbol}: ${message ?? code}.`);
     });
@@ -124,8 +125,9 @@ export class Scrip {
     const auction = quote.indicative_price === undefined ? "" : ` · would match at ${price(quote.indicative_price)} for ${quantity(quote.indicative_quantity)}`;
     const names = [quote.symbol, quote.isin, quote.group && `group ${quote.group}`].filter(Boolean).join(" · ");
     write(this.names, names);
-    write(this.state, `${state.text} · ${during.text}${auction}`);
-    mark(this.state, "data-tone", state.tone);
+    const known = this.stream.link.state === "live";
+    write(this.state, `${known ? "" : "last known: "}${state.text} · ${during.text}${auction}`);
+    mark(this.state, "data-tone", known ? state.tone : "unknown");
     this._drawBook(quote);
     for (const { tell, cell } of this.figures) write(cell, tell(quote));
   }

@@ -113,7 +113,7 @@ export class Watchlist {
 
   /** Tell the ages anew. */
   tell() {
-    for (const [symbol, row] of this.rows) row.tell(this.stream.quotes.get(symbol), this.stream.clock.now());
+    for (const [symbol, row] of this.rows) row.tell(this.stream.quotes.get(symbol), this.stream.clock.now(), this.stream.link.state === "live");
   }
 
   _save() {
@@ -217,7 +217,10 @@ class Row {
     const [last, change, percentage, bid, ask, volume] = this.cells;
     if (quote?.id) write(this.id, quote.id);
     write(this.name, quote?.company_name ?? "");
-    write(last, price(quote?.current_price));
+    // Before the first trade an auction says at which price it would match.
+    const indicative = quote?.current_price === undefined ? quote?.indicative_price : undefined;
+    write(last, indicative === undefined ? price(quote?.current_price) : `≈ ${price(indicative)}`);
+    mark(last, "title", indicative === undefined ? null : "Indicative: the auction would match here now");
     write(change, quote?.change === undefined ? NONE : `${arrow(quote.change)} ${signed(quote.change)}`.trim());
     write(percentage, percent(quote?.percent_change));
     write(bid, price(quote?.bid_price));
@@ -232,8 +235,9 @@ class Row {
   /**
    * @param {Quote|undefined} quote
    * @param {number|null} now
+   * @param {boolean} connected
    */
-  tell(quote, now) {
+  tell(quote, now, connected) {
     const cell = this.cells[6];
     if (this.refused || !quote) {
       write(cell, this.refused ? "refused" : "waiting");
@@ -246,7 +250,7 @@ class Row {
     const old = stamp === null || now === null ? "" : age(now - stamp);
     const moving = quote.state === "live" || quote.state === "quiet" || quote.state === "stale";
     write(cell, quote.state === "live" && old ? old : moving && old ? `${said.text} ${old}` : said.text);
-    mark(cell, "data-tone", said.tone === "ok" ? null : said.tone);
+    mark(cell, "data-tone", !connected ? "unknown" : said.tone === "ok" ? null : said.tone);
   }
 }
 

@@ -10,7 +10,7 @@ docs/explanation/state.md.
 import datetime
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -24,10 +24,10 @@ from bhavcast.domain.calendar import Calendar, at_ist, ist
 from bhavcast.domain.change import Change, Message
 from bhavcast.domain.errors import BusHole
 from bhavcast.domain.field import Values
-from bhavcast.domain.instrument import Instrument
+from bhavcast.domain.instrument import CANARY_SYMBOL, Instrument
 from bhavcast.domain.price import band_limits
 from bhavcast.domain.session import Phase, ScripClass
-from bhavcast.domain.tick import FeedState, Source, Tick
+from bhavcast.domain.tick import Batch, FeedState, Source, Tick
 from bhavcast.domain.universe import Universe
 from bhavcast.feeds.port import Feed
 from bhavcast.guard.guard import Guard
@@ -39,23 +39,24 @@ log = structlog.get_logger()
 
 # A scrip of our own that ticks once a second through the whole path, in bus order: what it takes to arrive is what any
 # price takes. Hidden from lists and breadth, exempt from the guard.
-CANARY: Final = Instrument(symbol="000000", id="CANARY", name="Bhavcast canary", call_auction="none")
+CANARY: Final = Instrument(symbol=CANARY_SYMBOL, id="CANARY", name="Bhavcast canary", call_auction="none")
 CANARY_SOURCE: Final = Source(name="canary", mode="real", grade="tick")
 
-SWEEP_S: Final = 0.25
 SECOND_S: Final = 1.0
-CHECKPOINT_S: Final = 30.0
+# A checkpoint also comes when this much has been written since the last: what is read at a recovery stays a second's work.
+CHECKPOINT_BYTES: Final = 16 * 1024 * 1024
 # A virtual day is over this long after its last phase; then the clock is set to just before the next continuous session.
 AFTERGLOW_MS: Final = 5 * 60_000
-CURTAIN: Final = datetime.time(9, 14, 50)
+CURTAIN_MS: Final = 10_000
+DAY_BEGINS_AT: Final = datetime.time(8)
 
 
 @dataclass
 class Ingest:
     """The one writer and what it works with.
 
-    `reload` reads the reference data; `reload_asked` tells once that it is to be read at once rather than tomorrow.
-    `endless`: a virtual clock goes on to the next session by itself.
+    `reload` reads the reference data, `asked` tells (once) that someone wants that done now. `endless`: a virtual clock
+    goes on to the next session by itself.
     """
 
     feed: Feed
@@ -69,10 +70,13 @@ class Ingest:
     calendar: Calendar
     phase_of: Callable[[ScripClass, int], Phase]
     reload: Callable[[], Universe]
-    reload_asked: Callable[[], bool] = lambda: False
+    asked: Callable[[], bool] = lambda: False
+    sweep_s: float = 0.25
+    checkpoint_s: float = 30.0
     endless: bool = False
     due: dict[str, float] = field(default_factory=dict)
     said: dict[str, Any] = field(default_factory=dict)
+    began: int = 0  # market time of the start
     ticks: int = 0
     last_said: int = 0
 
@@ -106,6 +110,7 @@ class Ingest:
 
 async def recover(line: Ingest, found: Recovery, token: int) -> None:
     """Take up what the journal holds: its epoch goes on if nothing can be missing, else a new one begins from its rows."""
+    line.began = line.market.now_ms()
     if found.snapshot is not None:
         line.board.load(found.snapshot)
     known = [row.instrument for row in line.board.order]
@@ -116,19 +121,18 @@ async def recover(line: Ingest, found: Recovery, token: int) -> None:
     day = line.calendar.trading_date(line.market.now_ms()).isoformat()
     if found.continues and not redefined and line.board.facts.get("day") == day:
         snapshot = line.board.snapshot(line.market.now_ms())
-        line.journal.resume(found)
+        line.journal.resume(replace(found, snapshot=snapshot))  # with this writer's token: the next one's is higher
         await line.bus.begin(snapshot)
         log.info("epoch goes on", epoch=line.board.epoch, rev=line.board.rev, rows=len(line.board.order))
     else:
-        reason = "scrips were redefined" if found.continues and redefined else found.reason
-        await begin(line, planned=found.snapshot is None or (found.continues and redefined), reason=reason)
+        # A whole journal lost nothing, whatever the reason for which its epoch is over; nor did a first start.
+        reason = ("scrips were redefined" if redefined else "day roll") if found.continues else found.reason
+        first = found.snapshot is None and not found.skipped
+        await begin(line, planned=first or found.continues, reason=reason)
 
 
-async def begin(line: Ingest, *, planned: bool, reason: str, universe: Universe | None = None) -> None:
-    """Begin an epoch, and a day with it where the trading date is another. `planned`: nothing was lost on the way.
-
-    `universe` has scrips that are to be known from now on, in the middle of a day.
-    """
+async def begin(line: Ingest, *, planned: bool, reason: str) -> None:
+    """Begin an epoch, and a day with it where the trading date is another. `planned`: nothing was lost on the way."""
     now, board = line.market.now_ms(), line.board
     stamp = datetime.datetime.fromtimestamp(line.clock.wall_ms() / 1000, datetime.UTC)
     board.begin(f"{stamp:%Y%m%dT%H%MZ}-{secrets.token_hex(8)}", line.clock.wall_ms() * 1000, board.token)
@@ -136,13 +140,13 @@ async def begin(line: Ingest, *, planned: bool, reason: str, universe: Universe 
     if board.facts.get("day") != day:
         universe = line.reload()
         board.add(universe.instruments.values())
-        board.roll(lambda row: opening(row, universe))
+        # An official close of the day that ends, or of a later one that was slept through, is better than what was seen.
+        official = universe.date is not None and universe.date.isoformat() >= board.facts.get("day", "9999")
+        board.roll(lambda row: opening(row, universe, official=official))
         board.facts["day"] = day
         board.facts["indices"] = msgspec.to_builtins(universe.indices)
         line.guard.roll()
         line.staleness.forget()
-    elif universe is not None:
-        introduce(board, universe)
     line.said.clear()
     snapshot = board.snapshot(now, planned=planned)
     line.journal.begin(snapshot)
@@ -150,25 +154,12 @@ async def begin(line: Ingest, *, planned: bool, reason: str, universe: Universe 
     log.info("epoch begins", epoch=board.epoch, rev=board.rev, rows=len(board.order), day=day, reason=reason)
 
 
-def introduce(board: Board, universe: Universe) -> None:
-    """Describe scrips anew in the middle of a day, and give those that are new what their day begins with.
-
-    Prices are in the scale of their scrip: a scrip with prices that has another scale now waits for the next day.
-    """
-    instruments = []
-    for instrument in universe.instruments.values():
-        row = board.rows.get(instrument.symbol)
-        if row is None or not row.rev or row.instrument.scale == instrument.scale:
-            instruments.append(instrument)
-    for row in board.add(instruments):
-        row.put(board.rev, opening(row, universe))
-
-
-def opening(row: Row, universe: Universe) -> Values:
+def opening(row: Row, universe: Universe, *, official: bool) -> Values:
     """Return what a scrip's day begins with: the previous close, and the limits it gives."""
     values = row.values
-    close = values[fields.CLOSE_PRICE] or values[fields.CURRENT_PRICE] or universe.closes.get(row.symbol)
-    close = close or values[fields.PREVIOUS_CLOSE]
+    seen = values[fields.CLOSE_PRICE] or values[fields.CURRENT_PRICE]
+    known = universe.closes.get(row.symbol)
+    close = ((known or seen) if official else (seen or known)) or values[fields.PREVIOUS_CLOSE]
     if not isinstance(close, int):
         return {}
     band, tick = row.instrument.band, row.instrument.tick
@@ -183,7 +174,7 @@ async def ingest(line: Ingest) -> None:
     """Carry every batch of the feed to the bus. The feed yields at least every 250 ms, so all else is done in between."""
     async for batch in line.feed.batches():
         await roll(line)
-        ticks = line.guard.check(batch)
+        ticks = line.guard.check(todays(line, batch))
         changes = line.board.apply(batch.source, ticks)
         line.ticks += len(batch.ticks)
         if changes:
@@ -191,34 +182,61 @@ async def ingest(line: Ingest) -> None:
         await keep_appointments(line)
 
 
+def todays(line: Ingest, batch: Batch) -> Batch:
+    """Leave out what was said of a day that is over: it would fill the new day's fields."""
+    begins = at_ist(datetime.date.fromisoformat(line.board.facts["day"]), DAY_BEGINS_AT)
+    if batch.source.grade == "eod" or all(tick.time >= begins for tick in batch.ticks):
+        return batch
+    return Batch(batch.source, batch.received, [tick for tick in batch.ticks if tick.time >= begins])
+
+
 async def keep_appointments(line: Ingest) -> None:
     """Do what the time asks for rather than a tick."""
     now = line.market.now_ms()
-    if line.is_due("sweep", SWEEP_S):
+    if line.is_due("sweep", line.sweep_s):
         states: dict[str, FeedState] = {line.feed.source.name: line.feed.state, CANARY_SOURCE.name: "live"}
         if changes := line.staleness.sweep(now, states):
             await line.say(changes=changes)
     if line.is_due("second", SECOND_S):
         beat = Tick(CANARY.symbol, now, {fields.LAST_TRADE_TIME: now})
         await line.say(changes=line.board.apply(CANARY_SOURCE, [beat]), facts=news(line, now))
-    if line.is_due("checkpoint", CHECKPOINT_S):
+        if line.asked():
+            await redefine(line)
+    if line.is_due("checkpoint", line.checkpoint_s) or line.journal.tail > CHECKPOINT_BYTES:
         line.journal.checkpoint(line.board.snapshot(now))
 
 
-async def roll(line: Ingest) -> None:
-    """Begin a new day when the market clock says so, and an epoch when reference data is to be read at once.
+async def redefine(line: Ingest) -> None:
+    """Take up reference data at once rather than at the day roll: a planned epoch, in which scrips may mean other things."""
+    universe = line.reload()
+    line.board.add(universe.instruments.values())
+    line.board.facts["indices"] = msgspec.to_builtins(universe.indices)
+    line.guard.roll()
+    line.staleness.forget()
+    await begin(line, planned=True, reason="reference data was imported")
 
-    A virtual clock is set to the next session when its day is over.
-    """
+
+async def roll(line: Ingest) -> None:
+    """Begin a new day when the market clock says so; set a virtual clock to the next session when its day is over."""
     now = line.market.now_ms()
     today = line.calendar.trading_date(now)
-    if line.endless and now > line.calendar.close_of(today) + AFTERGLOW_MS:
-        today = line.calendar.next_trading_day(today)
-        line.market.jump(at_ist(today, CURTAIN))
+    if line.endless and now > max(line.calendar.close_of(today), line.began) + AFTERGLOW_MS:
+        line.market.jump(curtain(line.calendar, line.calendar.next_trading_day(today)))
+        today = line.calendar.trading_date(line.market.now_ms())
     if line.board.facts.get("day") != today.isoformat():
         await begin(line, planned=True, reason="day roll")
-    elif line.is_due("reload", SECOND_S) and line.reload_asked():
-        await begin(line, planned=True, reason="import", universe=line.reload())
+
+
+def curtain(calendar: Calendar, day: datetime.date, step: int = 1) -> int:
+    """Return the moment just before continuous trading begins, on `day` or the nearest day after it that has any.
+
+    With `step` -1 the nearest day before it.
+    """
+    while True:
+        for window in calendar.windows(day, "standard"):
+            if window.phase == "continuous":
+                return window.start - CURTAIN_MS
+        day += datetime.timedelta(days=step)
 
 
 def news(line: Ingest, now: int) -> dict[str, Any]:

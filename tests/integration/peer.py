@@ -6,10 +6,11 @@ from contextlib import asynccontextmanager
 
 import msgspec
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
 
 EPOCH = "20261123T0345Z-9f1c03ab77de5a20"
 OTHER = "20261124T0345Z-0000000000000001"
-HELLO = {"t": "hello", "v": 1, "limits": {"symbols_per_message": 500}, "heartbeat_ms": 5000}
+HELLO = {"v": 1, "limits": {"symbols_per_message": 500}, "heartbeat_ms": 5000}
 
 Script = Callable[["Peer"], Awaitable[None]]
 
@@ -42,8 +43,7 @@ class Peer:
                 return message
 
     async def greet(self, **changes: object) -> None:
-        hello = {**HELLO, **changes}
-        await self.say(str(hello.pop("t")), **hello)
+        await self.say("hello", **{**HELLO, **changes})
 
     async def serve(self, *rows: dict, at: int, epoch: str = EPOCH) -> None:
         """Answer a subscription."""
@@ -58,7 +58,6 @@ class Peer:
         transport.write(part)
         await asyncio.sleep(0)
         transport.close() if part else transport.abort()
-        await self.socket.wait_closed()
 
     async def stay(self) -> None:
         """Keep the line until the client hangs up."""
@@ -69,10 +68,19 @@ class Peer:
 async def peer(*scripts: Script) -> AsyncIterator[str]:
     """Serve one script per connection, in order, the last one again and again; yield the URL."""
     left = list(scripts)
+    failed: list[Exception] = []
 
     async def handle(socket: ServerConnection) -> None:
-        await (left.pop(0) if len(left) > 1 else left[0])(Peer(socket))
+        if failed:
+            await socket.close(4503, f"the script of this peer failed: {failed[0]}"[:120])
+        try:
+            await (left.pop(0) if len(left) > 1 else left[0])(Peer(socket))
+        except ConnectionClosed:
+            pass
+        except Exception as error:  # noqa: BLE001 - a script that fails must fail its test, not be tried again and again
+            failed.append(error)
 
     protocols = ["bhavcast.v1.json", "bhavcast.v1.msgpack"]
     async with serve(handle, "127.0.0.1", 0, subprotocols=protocols, close_timeout=0.2) as server:  # type: ignore[arg-type]  # plain texts will do
         yield f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}/ws"
+    assert failed == []

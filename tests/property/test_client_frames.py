@@ -19,7 +19,7 @@ scalars = (
 )
 values = scalars | st.lists(scalars, max_size=20) | st.dictionaries(st.text(max_size=8), scalars, max_size=20)
 objects = st.dictionaries(st.text(max_size=8), values, max_size=4)
-HELLO = {"t": "hello"}
+HELLO: dict = {"t": "hello"}
 FRAMES: list[dict] = [
     HELLO,
     {"t": "ack", "id": 2, "ok": ["1", "2"], "bad": [{"symbol": "x", "code": "unknown_symbol"}]},

@@ -82,3 +82,21 @@ def test_an_unknown_scenario_is_wrong_usage():
 def test_the_c_baselines_compile_without_a_warning(source):
     if compiled(source, strict=True) is None:
         pytest.skip("there is no C compiler: install one (cc)")
+
+
+def test_a_scenario_that_breaks_does_not_stop_the_others(monkeypatch, tmp_path):
+    def broken(plan):
+        raise RuntimeError("the server ended")
+
+    done = []
+
+    def works(plan):
+        done.append(plan)
+        return Outcome("start")
+
+    monkeypatch.setattr("benchmarks.measure.RESULTS", tmp_path)
+    monkeypatch.setitem(SCENARIOS, "sim", broken)
+    monkeypatch.setitem(SCENARIOS, "start", works)
+    assert main(["sim", "start"]) == 3
+    assert len(done) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["start.json"]

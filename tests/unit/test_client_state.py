@@ -78,7 +78,7 @@ def test_a_subscription_is_complete_at_its_sync():
         symbol="500325", quote=update.changes, changes=row("500325", 7, current_price=1.5), whole=True
     )
     assert state.position is None
-    assert say(state, t="sync", id=number, count=1, pos=pos(9)) == [Synced(position=Position.parse(pos(9)), count=1)]
+    assert say(state, t="sync", id=number, count=1, pos=pos(9)) == [Synced(position=Position(EPOCH, 9), count=1)]
     assert str(state.position) == pos(9)
     assert state.complete
     assert state.subscribed == ["500325"]
@@ -450,9 +450,9 @@ def test_messagepack_says_the_same():
     pack = msgspec.msgpack.encode
     state.receive(pack(HELLO))
     state.subscribe(["1", "2"])
-    asked = state.outgoing()[-1]
-    assert isinstance(asked, bytes)
-    number = msgspec.msgpack.decode(asked)["id"]
+    frame = state.outgoing()[-1]
+    assert isinstance(frame, bytes)
+    number = msgspec.msgpack.decode(frame)["id"]
     state.receive(pack({"t": "ack", "id": number, "ok": ["1", "2"], "bad": []}))
     rows = [
         row("1", 5, open=1.25, depth={"bids": [{"price": 1.0, "quantity": 70_000, "orders": 3}]}),

@@ -7,7 +7,7 @@ from typing import Final
 from bhavcast import __version__
 from bhavcast.app import sources
 from bhavcast.app.config import Config
-from bhavcast.app.reference import reload_asked
+from bhavcast.app.reference import was_asked
 from bhavcast.board.board import Board
 from bhavcast.board.staleness import Staleness
 from bhavcast.bus.memory import MemoryBus
@@ -49,11 +49,10 @@ def build(config: Config, clock: Clock | None = None) -> Parts:
     config.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     lease = DirectoryLease(config.data)
     lease.acquire()
-    calendar = _calendar(config)
+    calendar = calendar_of(config)
     recovery = recover(config.data / "journal", boot_id())
-    token = 1 if recovery.opening is None else recovery.opening.token + 1
+    token = recovery.token + 1
     store = ReferenceStore(config.data / "reference")
-    reload_asked(config.data)  # an old request: what it is about is read now
 
     def load() -> Universe:
         return store.load(config.scrips, config.seed)
@@ -84,7 +83,9 @@ def build(config: Config, clock: Clock | None = None) -> Parts:
         calendar=calendar,
         phase_of=phase_of,
         reload=(lambda: source.universe) if source.fixed else load,
-        reload_asked=(lambda: False) if source.fixed else (lambda: reload_asked(config.data)),
+        asked=lambda: was_asked(config),
+        sweep_s=config.sweep_ms / 1000,
+        checkpoint_s=config.checkpoint_seconds,
         endless=source.endless,
     )
     return Parts(config, clock, market, bus, line, journal, recovery, lease, token)
@@ -98,7 +99,8 @@ def boot_id() -> str:
         return ""
 
 
-def _calendar(config: Config) -> Calendar:
+def calendar_of(config: Config) -> Calendar:
+    """Return the built-in calendar with the user's days over it."""
     calendar = Calendar.builtin()
     if config.calendar is None:
         return calendar

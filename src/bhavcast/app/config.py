@@ -109,7 +109,14 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = "sim"
     rate: Annotated[
-        float, _says("mean rate of the simulator", 20_000, unit="ticks per second of market time", gt=0, le=200_000)
+        float,
+        _says(
+            "mean rate of the simulator in continuous trading, at whatever speed the clock runs",
+            20_000,
+            unit="ticks per second",
+            gt=0,
+            le=200_000,
+        ),
     ] = 700.0
     scrips: Annotated[
         int, _says("scrips of the built-in universe, while no master is imported", 500, unit="scrips", ge=30, le=20_000)
@@ -134,7 +141,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         _says("market clock; `auto` takes the real one for real sources and a virtual one for all others", "virtual"),
     ] = "auto"
     chaos: Annotated[
-        str, _says("faults to put into the feed, on purpose and seeded; empty for none", "drop=0.01,stall=30s")
+        str, _says("faults to put into the feed, on purpose and seeded; empty for none", "drop=1%,stall=1%:3s")
     ] = ""
     calendar: Annotated[
         Path | None, _says("file with trading days of your own, over the built-in calendar", "holidays-2027.toml")
@@ -497,6 +504,7 @@ def _check(config: Config, origins: Mapping[str, str]) -> None:
                 f"{mine} in {origins[mine]} — expected a port of its own, got {port}, which {other} has", field=mine
             )
         ports[port] = name
+    _check_chaos(config.chaos, origins["chaos"])
     if math.isinf(config.speed) and config.source_name != "replay":
         raise BadConfig(
             f"speed in {origins['speed']} — expected a number: only a replay runs as fast as it can", field="speed"
@@ -507,6 +515,17 @@ def _check(config: Config, origins: Mapping[str, str]) -> None:
             f"{name} in {origins[name]} — expected a virtual market clock, got clock = real: a real one cannot be set",
             field=name,
         )
+
+
+def _check_chaos(spec: str, where: str) -> None:
+    if not spec:
+        return
+    from bhavcast.feeds.chaos import Chaos  # only where it is asked for: the feeds are a large part of the program
+
+    try:
+        Chaos.parse(spec)
+    except BadConfig as error:
+        raise BadConfig(f"chaos in {where} — {error.detail}", field="chaos") from None
 
 
 def _is_loopback(host: str) -> bool:

@@ -1,39 +1,29 @@
-"""Reference data: what `bhavcast import` does, and how a running ingest hears of it.
-
-An import is a new file in the data folder. A running ingest reads it at its day roll; a file named `reload` beside it asks
-for it at once, and is gone when that has happened.
-"""
+"""Import the exchange's files into the data folder."""
 
 import datetime
-import time
 from pathlib import Path
-from typing import Final
+from typing import Any, Literal
+
+import msgspec
 
 from bhavcast.app.config import Config
 from bhavcast.domain.calendar import ist
 from bhavcast.domain.errors import NotTheWriter
 from bhavcast.journal.lease import DirectoryLease
-from bhavcast.reference.store import ImportReport, Kind, ReferenceStore
+from bhavcast.reference.store import ReferenceStore
 from bhavcast.telemetry.clock import SystemClock
-
-__all__ = ["ImportReport", "ask_reload", "import_file", "is_running", "reload_asked"]
-
-RELOAD: Final = "reload"
-# A running ingest looks once a second.
-PATIENCE_S: Final = 5.0
-_LOOK_S: Final = 0.05
 
 
 def import_file(
     config: Config,
-    kind: Kind,
-    file: Path,
+    kind: Literal["master", "bhavcopy"],
+    path: Path,
     *,
     date: datetime.date | None = None,
     partial: bool = False,
     force: bool = False,
-) -> ImportReport:
-    """Check one file and store it in the data folder.
+) -> dict[str, Any]:
+    """Read, check and store one file; return what was done as plain values.
 
     Raises:
         BadFile: the file was refused; nothing has changed.
@@ -41,37 +31,45 @@ def import_file(
     """
     store = ReferenceStore(config.data / "reference")
     if kind == "master":
-        return store.import_master(file, partial=partial, force=force)
-    return store.import_bhavcopy(file, date, partial=partial, force=force, today=ist(SystemClock().wall_ms()).date())
+        report = store.import_master(path, partial=partial, force=force)
+    else:
+        today = ist(SystemClock().wall_ms()).date()
+        report = store.import_bhavcopy(path, date, partial=partial, force=force, today=today)
+    plain: dict[str, Any] = msgspec.to_builtins(report)
+    return plain
 
 
-def is_running(data: Path) -> bool:
-    """Tell whether an ingest works on this data folder."""
-    lease = DirectoryLease(data)
+def ask_now(config: Config) -> None:
+    """Ask the system that runs on the data folder to take up what was imported at once."""
+    _marker(config).touch(mode=0o600)
+
+
+def was_asked(config: Config) -> bool:
+    """Tell whether it was asked since the last call; whoever runs looks once a second."""
+    try:
+        _marker(config).unlink()
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def is_pending(config: Config) -> bool:
+    """Tell whether a question is still unanswered."""
+    return _marker(config).exists()
+
+
+def _marker(config: Config) -> Path:
+    return config.data / "reference" / "take-now"
+
+
+def is_running(config: Config) -> bool:
+    """Tell whether a system runs on the data folder."""
+    if not config.data.is_dir():
+        return False
+    lease = DirectoryLease(config.data)
     try:
         lease.acquire()
     except NotTheWriter:
         return True
     lease.release()
     return False
-
-
-def ask_reload(data: Path, *, patience_s: float = PATIENCE_S) -> bool:
-    """Ask the ingest of this data folder to read its reference data anew; return whether it took that up in time."""
-    request = data / RELOAD
-    request.touch(mode=0o600)
-    until = time.monotonic() + patience_s
-    while request.exists():
-        if time.monotonic() > until:
-            return False
-        time.sleep(_LOOK_S)
-    return True
-
-
-def reload_asked(data: Path) -> bool:
-    """Tell whether someone asks for a reload, and take the request away."""
-    try:
-        (data / RELOAD).unlink()
-    except FileNotFoundError:
-        return False
-    return True

@@ -20,7 +20,7 @@ from bhavcast.feeds.replay import ReplayFeed
 from bhavcast.feeds.sim.feed import SimFeed
 from bhavcast.feeds.sim.market import Market
 from bhavcast.feeds.supervisor import Supervised
-from bhavcast.flow import CURTAIN
+from bhavcast.flow import curtain
 from bhavcast.journal.reader import Recovery
 from bhavcast.telemetry.clock import Clock, MarketClock
 
@@ -51,7 +51,7 @@ def choose(config: Config, clock: Clock, calendar: Calendar, universe: Universe,
 
 def _sim(config: Config, clock: Clock, calendar: Calendar, universe: Universe, found: Recovery) -> Chosen:
     market_clock = _clock(config, clock, _start(config, clock, calendar) if found.market is None else found.market)
-    market = Market(universe, calendar, config.seed, config.rate)
+    market = Market(universe, calendar, config.seed, config.rate / max(1.0, config.speed))
     if found.snapshot is not None:
         _restore(market, found.snapshot)
 
@@ -64,7 +64,7 @@ def _sim(config: Config, clock: Clock, calendar: Calendar, universe: Universe, f
         SimFeed.source,
         clock=clock,
         now_ms=market_clock.now_ms,
-        ticks_due=calendar.ticks_due,
+        ticks_due=lambda at: calendar.ticks_due(at) and market.phase_override(at) != "halted",
         chance=random.random,
     )
     return Chosen(feed, market_clock, phase_of, universe, endless=market_clock.virtual)
@@ -112,4 +112,5 @@ def _start(config: Config, clock: Clock, calendar: Calendar) -> int:
     start = config.start
     if isinstance(start, datetime.datetime):
         return int(start.timestamp() * 1000)
-    return at_ist(calendar.last_trading_day(ist(clock.wall_ms()).date()), start or CURTAIN)
+    day = calendar.last_trading_day(ist(clock.wall_ms()).date())
+    return curtain(calendar, day, -1) if start is None else at_ist(day, start)

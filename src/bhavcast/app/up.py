@@ -27,6 +27,7 @@ from bhavcast.telemetry.metrics import HttpCounters, Sample
 log = structlog.get_logger()
 
 IDLE_S: Final = 0.25
+SYNC_S: Final = 1.0
 # Most of what lives here lives long: rows, instruments, code. Looking through it for cycles at every 700 allocations
 # would stop the loop for nothing.
 GC_THRESHOLD: Final = (50_000, 50, 50)
@@ -36,16 +37,17 @@ def run(config: Config) -> int:
     """Run everything that the configuration asks for; return the exit code."""
     logs.configure(config.log_format, config.log_level)
     parts = build(config)
-    listeners = [_listen(config.host, config.port, "port"), _listen(config.host, config.frontend_port, "frontend_port")]
+    listeners = [listen(config.host, config.port, "port"), listen(config.host, config.frontend_port, "frontend_port")]
     try:
-        with asyncio.Runner(loop_factory=_loop_factory(config.gateway.loop)) as runner:
+        with asyncio.Runner(loop_factory=loop_factory(config.gateway.loop)) as runner:
             return runner.run(_main(parts, *listeners))
     finally:
         parts.journal.close()
         parts.lease.release()
 
 
-def _loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
+def loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return what makes the event loop of that name; None for asyncio's own, also where uvloop does not run."""
     if name == "asyncio":
         return None
     try:
@@ -55,7 +57,8 @@ def _loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-def _listen(host: str, port: int, setting: str) -> socket.socket:
+def listen(host: str, port: int, setting: str) -> socket.socket:
+    """Open a listening socket; `setting` names the port in the error."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -74,7 +77,10 @@ def _listen(host: str, port: int, setting: str) -> socket.socket:
 
 async def _main(parts: Parts, gateway_socket: socket.socket, frontend_socket: socket.socket) -> int:
     config = parts.config
-    url, frontend_url = _url(config.host, gateway_socket), _url(config.host, frontend_socket)
+    url, frontend_url = (
+        url_of(config.host, gateway_socket.getsockname()[1]),
+        url_of(config.host, frontend_socket.getsockname()[1]),
+    )
     gate = Gate(config.allowed_hosts, [*_origins(frontend_url), *config.allowed_origins])
     gateway = Gateway(
         replica=Board(),
@@ -92,13 +98,14 @@ async def _main(parts: Parts, gateway_socket: socket.socket, frontend_socket: so
         lambda: _samples(parts),
         hot_path=config.gateway.hot_path,
     )
-    frontend = _frontend(frontend_socket, gate, served | {"/config.json": pages.config_page(url)}, url)
+    frontend = frontend_server(frontend_socket, gate, served | {"/config.json": pages.config_page(url)}, url)
     await recover(parts.line, parts.recovery, parts.token)
-    stop = _stop_on_signals()
+    stop = stop_on_signals()
     tasks = {
         "ingest": _ingest(parts),
         "relay": relay(parts.bus, gateway.replica, gateway),
         "gateway": server.run(),
+        "sync": _sync(parts),
         "frontend": frontend.serve(sockets=[frontend_socket]),
         "welcome": _welcome(parts, server, url, frontend_url),
     }
@@ -122,6 +129,13 @@ async def _ingest(parts: Parts) -> None:
         await keep_appointments(parts.line)
 
 
+async def _sync(parts: Parts) -> None:
+    """Make the journal survive a power cut too, beside the loop: a disk takes its time."""
+    while True:
+        await asyncio.sleep(SYNC_S)
+        await asyncio.to_thread(parts.journal.sync)
+
+
 async def _until(
     stop: asyncio.Event, work: dict[str, Coroutine[Any, Any, None]], server: GatewayServer, frontend: uvicorn.Server
 ) -> int:
@@ -138,14 +152,15 @@ async def _until(
     await server.stop()
     frontend.should_exit = True
     for task in tasks:
-        if task.get_name() in ("ingest", "relay", "welcome"):
+        if task.get_name() in ("ingest", "relay", "sync", "welcome"):
             task.cancel()
     waiting.cancel()
     await asyncio.gather(*tasks, waiting, return_exceptions=True)
     return code
 
 
-def _stop_on_signals() -> asyncio.Event:
+def stop_on_signals() -> asyncio.Event:
+    """Return an event that SIGINT and SIGTERM set."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -153,7 +168,10 @@ def _stop_on_signals() -> asyncio.Event:
     return stop
 
 
-def _frontend(listener: socket.socket, gate: Gate, served: dict[str, pages.Page], gateway_url: str) -> uvicorn.Server:
+def frontend_server(
+    listener: socket.socket, gate: Gate, served: dict[str, pages.Page], gateway_url: str
+) -> uvicorn.Server:
+    """Return the server of the pages alone."""
     edge = Edge(
         None,
         gate,
@@ -174,9 +192,9 @@ def _frontend(listener: socket.socket, gate: Gate, served: dict[str, pages.Page]
     )
 
 
-def _url(host: str, listener: socket.socket) -> str:
-    name = f"[{host}]" if ":" in host else host
-    return f"http://{name}:{listener.getsockname()[1]}"
+def url_of(host: str, port: int) -> str:
+    """Return the address of what listens there."""
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _origins(url: str) -> list[str]:
@@ -204,9 +222,20 @@ def _greeting(parts: Parts, url: str, frontend_url: str) -> str:
     ]
     if market.virtual:
         speed = "" if market.speed == 1 else f" at {market.speed:g} × real time"
-        lines.append(f"  market     virtual clock, now {_clock_text(market.now_ms())} IST{speed}; not real prices")
+        lines.append(
+            f"  market     virtual clock, now {_clock_text(market.now_ms())} IST{speed}; {_WHAT[line.feed.source.mode]}"
+        )
     lines.append("Ctrl-C stops it.")
     return "\n".join(lines)
+
+
+_WHAT: Final = {
+    "sim": "simulated, not real prices",
+    "replay": "a recorded day, not the present one",
+    "eod": "an official day after its close",
+    "real": "real prices",
+    "delayed": "delayed prices",
+}
 
 
 def _clock_text(ms: int) -> str:

@@ -1,248 +1,197 @@
-"""`bhavcast verify`: use everything that a running system serves, as a client does, and say what came."""
+"""Look at a running system from outside, as a client would, and say of each promise whether it is kept."""
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, Literal
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, Literal, NamedTuple
+from urllib.parse import quote
 
 import httpx
-import msgspec
 
-from bhavcast.client.errors import Unreachable
-from bhavcast.client.events import Synced, Update
+from bhavcast.client.events import Hello, Link, Synced, Update
 from bhavcast.client.rest import Rest
 from bhavcast.client.stream import Client
 from bhavcast.domain.errors import BhavcastError
 
-Result = Literal["pass", "fail", "not checked"]
-
-REQUEST_S: Final = 5.0
-# A stream has this long for its snapshot, and then as long for an update, where one is due.
-STREAM_S: Final = 5.0
-WATCHED: Final = 50
-PATHS: Final = ("/api/stock/{symbol}", "/api/stocks/batch", "/api/market/status")
+Status = Literal["pass", "fail", "not checked"]
+TICKING: Final = ("open", "closing_auction", "pre_open", "special")
+UNKNOWN: Final = "000001"
+LIVE_WITHIN_S: Final = 10.0
+QUIET_S: Final = 1.0  # how long a market that owes no update is listened to
 
 
-class Check(msgspec.Struct, frozen=True):
-    """What came of one check: the evidence, and the milliseconds it took."""
+class Check(NamedTuple):
+    """One promise, whether it is kept, what was seen, and how long looking took."""
 
     name: str
-    result: Result
-    evidence: str
-    ms: int
+    status: Status
+    detail: str
+    ms: float
 
 
-class Failed(Exception):
-    """Something is not as it should be; the text says what was expected and what came."""
+class Broken(Exception):
+    """The promise is not kept."""
 
 
-class Skipped(Exception):
-    """It cannot be told now; the text says why."""
+class NotDue(Exception):
+    """It cannot be told now."""
 
 
-class Verifier:
-    """Checks of one gateway and its frontend; each is a method that returns its evidence."""
+class Verification:
+    """All checks of one system."""
 
-    def __init__(self, url: str, frontend_url: str | None) -> None:
-        self.url = url
-        self.frontend_url = frontend_url
-        self._rest = Rest(url, timeout=REQUEST_S)
-        self._symbols: list[str] = []
-        self._dead = ""
+    def __init__(self, url: str, frontend_url: str, symbol: str) -> None:
+        self._url = url.rstrip("/")
+        self._frontend = frontend_url.rstrip("/")
+        self._symbol = symbol
+        self._path = f"/api/stock/{quote(symbol, safe='')}"
+        self._status: dict[str, Any] = {}
 
-    async def run(self, told: Callable[[Check], None] = lambda _: None) -> list[Check]:
-        """Check everything, and tell of each check when it is done."""
-        checks: dict[str, Callable[[], Awaitable[str]]] = {
-            "health": self.health,
-            "single quote": self.single,
-            "batch of quotes": self.batch,
-            "market status": self.status,
-            "page": self.page,
-            "frontend": self.frontend,
-            "documentation": self.docs,
-            "metrics": self.metrics,
-            "openapi": self.openapi,
-            "websocket": self.websocket,
-            "server-sent events": self.events,
+    @property
+    def checks(self) -> dict[str, Callable[[Rest], Awaitable[str]]]:
+        """The checks by name, in their order."""
+        return {
+            "health": self._health,
+            "market status": self._market,
+            "one quote": self._single,
+            "not modified": self._not_modified,
+            "batch": self._batch,
+            "since": self._since,
+            "stream": self._stream,
+            "frontend": self._page,
+            "documentation": self._docs,
+            "metrics": self._metrics,
+            "monitor": self._monitor,
         }
+
+    async def run(self, tell: Callable[[str], None] = lambda _: None) -> list[Check]:
+        """Make every check; raise Unreachable if nothing answers at all."""
         found = []
-        async with self._rest:
-            for name, check in checks.items():
-                found.append(await self._one(name, check))
-                told(found[-1])
+        async with Rest(self._url) as rest:
+            await rest.get("/health/live")
+            for name, check in self.checks.items():
+                tell(name)
+                found.append(await self._one(name, check, rest))
         return found
 
-    async def _one(self, name: str, check: Callable[[], Awaitable[str]]) -> Check:
-        begun = time.monotonic()
-        result: Result = "fail"
+    async def _one(self, name: str, check: Callable[[Rest], Awaitable[str]], rest: Rest) -> Check:
+        started = time.monotonic()
+        status: Status = "pass"
         try:
-            if self._dead and name != "frontend":
-                raise Skipped(self._dead)
-            evidence = await check()
-            result = "pass"
-        except Skipped as why:
-            result, evidence = "not checked", str(why)
-        except Unreachable as error:
-            evidence = error.detail
-            if name != "frontend":
-                self._dead = "the gateway does not answer"
-        except (Failed, BhavcastError, httpx.HTTPError, TimeoutError) as error:
-            evidence = str(error) or type(error).__name__
-        except (msgspec.DecodeError, LookupError, TypeError, ValueError, AttributeError) as error:
-            # The answer is not of the form that was agreed: whatever tripped over it says where.
-            evidence = f"the answer has another form: {type(error).__name__} {error}"
-        return Check(name, result, evidence, round((time.monotonic() - begun) * 1000))
+            detail = await check(rest)
+        except NotDue as reason:
+            status, detail = "not checked", str(reason)
+        except Broken as reason:
+            status, detail = "fail", str(reason)
+        except (BhavcastError, httpx.HTTPError) as error:
+            status, detail = "fail", str(error) or type(error).__name__
+        return Check(name, status, detail, round((time.monotonic() - started) * 1000, 1))
 
-    # -- requests -----------------------------------------------------------------------------------------------------
+    async def _health(self, rest: Rest) -> str:
+        answer = (await rest.get("/health")).json()
+        _expect(answer.get("status") == "healthy", f"{answer.get('status')}: {', '.join(answer.get('reasons', []))}")
+        return f"healthy, version {answer.get('version')}"
 
-    async def health(self) -> str:
-        """Look at what the service says of itself."""
-        told = _json(await self._rest.get("/health"))
-        reasons = "; ".join(str(each) for each in told.get("reasons", []))
-        _expect(told["status"] == "healthy", f"expected healthy, got {told['status']}: {reasons}")
-        return "healthy"
+    async def _market(self, rest: Rest) -> str:
+        self._status = await rest.status()
+        feeds = ", ".join(f"{name} {feed['state']}" for name, feed in self._status["feeds"].items())
+        return f"{self._status['status']} on {self._status['date']}; {feeds}"
 
-    async def single(self) -> str:
-        """Take one quote, of a scrip that has data."""
-        listed = _json(await self._rest.get("/api/stocks", limit=str(WATCHED)))["stocks"]
-        codes = [each["symbol"] for each in listed]
-        _expect(bool(codes), "expected scrips in /api/stocks, got none")
-        known = [each for each in await self._rest.batch(["RELIANCE", *codes]) if "error" not in each]
-        if not known:
-            raise Skipped(f"none of {len(codes)} scrips has data yet")
-        self._symbols = list(dict.fromkeys(each["symbol"] for each in known))
-        quote = await self._rest.quote(self._symbols[0])
-        _expect(quote["symbol"] == self._symbols[0], f"expected {self._symbols[0]}, got {quote['symbol']}")
-        price = quote.get("current_price", quote.get("close_price", quote.get("previous_close")))
-        _expect(isinstance(price, int | float) and price > 0, f"expected a price, got {price!r}")
-        return f"{quote.get('id', quote['symbol'])} {price:,.2f}, {quote['state']}, {quote['mode']}"
+    async def _single(self, rest: Rest) -> str:
+        answer = await rest.get(self._path)
+        row = answer.json()
+        for header in ("etag", "x-bhavcast-position"):
+            _expect(header in answer.headers, f"expected the header {header}")
+        _expect({"symbol", "state", "rev"} <= row.keys(), f"expected symbol, state and rev, got {sorted(row)}")
+        return f"{row['symbol']} at {row.get('current_price', 'no price yet')}, {row['state']}"
 
-    async def batch(self) -> str:
-        """Take several quotes in the order asked for, one of them of a scrip that does not exist."""
-        asked = [*self._known()[:10], "NO-SUCH-SCRIP"]
-        found = await self._rest.batch(asked)
-        _expect([each["symbol"] for each in found] == asked, "expected the quotes in the order asked for")
-        _expect(found[-1]["error"]["code"] == "unknown_symbol", "expected unknown_symbol for a scrip that is none")
-        return f"{len(found) - 1} quotes in order, and unknown_symbol for one that is none"
+    async def _not_modified(self, rest: Rest) -> str:
+        async with httpx.AsyncClient(base_url=self._url, trust_env=False) as http:
+            for _ in range(20):  # the quote may change between two requests
+                etag = (await http.get(self._path)).headers["etag"]
+                again = await http.get(self._path, headers={"If-None-Match": etag})
+                if again.status_code == 304:
+                    return f"304 for {etag}"
+                _expect(again.headers["etag"] != etag, f"expected 304 for {etag}, got {again.status_code}")
+        raise NotDue("the quote changed between every two requests")
 
-    async def status(self) -> str:
-        """Look at the market's status."""
-        told = await self._rest.status()
-        feeds = ", ".join(f"{name} {feed['state']}" for name, feed in told["feeds"].items())
-        return f"{told['status']} on {told['date']}; feeds: {feeds}"
+    async def _batch(self, rest: Rest) -> str:
+        rows = await rest.batch([self._symbol, UNKNOWN, self._symbol])
+        _expect(len(rows) == 3, f"expected 3 elements in order, got {len(rows)}")
+        first, unknown, last = rows
+        _expect(first["symbol"] == last["symbol"] and "error" not in first, f"expected a quote twice, got {first}")
+        _expect(unknown.get("error", {}).get("code") == "unknown_symbol", f"expected unknown_symbol, got {unknown}")
+        return "3 elements in order, the unknown one with its error"
 
-    async def page(self) -> str:
-        """Load the page and what it is made of."""
-        return await _page(self._rest)
+    async def _since(self, rest: Rest) -> str:
+        delta = await rest.since([self._symbol], (await rest.status())["pos"])
+        _expect(delta.recovered, "expected the changes since a position of this moment, got everything")
+        return f"{len(delta.q)} changed since a moment ago"
 
-    async def frontend(self) -> str:
-        """Load the page from the frontend, and see which gateway it talks to."""
-        if self.frontend_url is None:
-            raise Skipped("--url was given without --frontend-url")
-        async with Rest(self.frontend_url, timeout=REQUEST_S) as rest:
-            evidence = await _page(rest)
-            config = _json(await rest.get("/config.json"))
-        return f"{evidence}; its gateway: {next(iter(config.values()), 'its own')}"
-
-    async def docs(self) -> str:
-        """Load the reference."""
-        text = (await self._rest.get("/docs")).text
-        _expect("<html" in text, "expected a page at /docs")
-        return f"/docs, {len(text):,} characters"
-
-    async def metrics(self) -> str:
-        """Read the metrics."""
-        lines = (await self._rest.get("/metrics")).text.splitlines()
-        samples = [line for line in lines if line and not line.startswith("#")]
-        _expect(any(line.startswith("http_requests_total") for line in samples), "expected http_requests_total")
-        return f"{len(samples)} samples"
-
-    async def openapi(self) -> str:
-        """Read the description of the API."""
-        told = _json(await self._rest.get("/openapi.json"))
-        missing = [path for path in PATHS if path not in told["paths"]]
-        _expect(not missing, f"expected {', '.join(missing)} among the paths")
-        return f"OpenAPI {told['openapi']}, {len(told['paths'])} paths"
-
-    # -- streams ------------------------------------------------------------------------------------------------------
-
-    async def websocket(self) -> str:
-        """Subscribe, get the snapshot, and wait for an update."""
-        symbols = self._known()
-        async with Client(self.url.replace("http", "ws", 1) + "/ws") as client:
-            await client.subscribe(*symbols)
-            async with asyncio.timeout(STREAM_S):
-                while not any(isinstance(event, Synced) for event in await client.receive()):
-                    pass
-            _expect(set(client.quotes) == set(symbols), f"expected {len(symbols)} quotes, got {len(client.quotes)}")
+    async def _stream(self, rest: Rest) -> str:
+        url = self._url.replace("http", "ws", 1) + "/ws"
+        status = str(self._status.get("status", "unknown"))
+        due = status in TICKING
+        async with Client(url, hz=0) as stream:
+            await stream.subscribe("*")
             try:
-                async with asyncio.timeout(STREAM_S):
-                    async for update in client.updates():
-                        if not update.whole:
-                            return _heard(len(symbols), update)
+                async with asyncio.timeout(LIVE_WITHIN_S if due else QUIET_S):
+                    return await self._live(stream)
             except TimeoutError:
                 pass
-        return f"{len(symbols)} quotes; {await self._why_silent()}"
+        if not due:
+            raise NotDue(f"connected and subscribed; no live update is due: the market is {status}")
+        raise Broken(f"expected a live update within {LIVE_WITHIN_S:g} s, the market is {status}")
 
-    async def events(self) -> str:
-        """Follow a few scrips over SSE, and wait for an update."""
-        symbols = self._known()
-        kinds: list[str] = []
-        try:
-            async with (
-                asyncio.timeout(STREAM_S),
-                httpx.AsyncClient(base_url=self.url, timeout=STREAM_S, trust_env=False) as http,
-                http.stream("GET", "/api/stream", params={"symbols": ",".join(symbols)}) as answer,
-            ):
-                _expect(answer.status_code == 200, f"expected 200, got {answer.status_code}")
-                async for line in answer.aiter_lines():
-                    if line.startswith("data:"):
-                        kinds.append(msgspec.json.decode(line[5:])["t"])
-                    if "sync" in kinds and kinds[-1] == "u":
-                        return f"{len(symbols)} quotes, then an update"
-        except (TimeoutError, httpx.ReadTimeout):
-            pass
-        _expect("sync" in kinds, f"expected a snapshot within {STREAM_S:g} s, got {', '.join(kinds) or 'nothing'}")
-        return f"{len(symbols)} quotes; {await self._why_silent()}"
+    async def _live(self, stream: Client) -> str:
+        whole, synced = 0, False
+        async for event in stream.events():
+            match event:
+                case Link(up=False):
+                    raise Broken(f"the stream is down: {event.reason}")
+                case Hello():
+                    _expect(event.message.get("v") == 1, f"expected version 1, got {event.message.get('v')}")
+                case Update(whole=True):
+                    whole += 1
+                case Synced():
+                    synced = True
+                case Update() if synced and event.symbol != UNKNOWN:
+                    return f"{whole} quotes, then a live update of {event.symbol}"
+        raise Broken("the stream ended")
 
-    async def _why_silent(self) -> str:
-        """Say why no update is due now; fail where one is."""
-        told = await self._rest.status()
-        modes = {feed["mode"] for feed in told["feeds"].values()}
-        states = {feed["state"] for feed in told["feeds"].values()}
-        if told["status"] != "open":
-            return f"no update is due: the market is {told['status']}"
-        if modes <= {"eod"}:
-            return "no update is due: the source is an official day"
-        if not states & {"live", "stalled", "failed", "starting"}:
-            return f"no update is due: the feed is {', '.join(sorted(states))}"
-        raise Failed(f"no update within {STREAM_S:g} s, though the market is open")
+    async def _page(self, rest: Rest) -> str:
+        async with httpx.AsyncClient(base_url=self._frontend, trust_env=False) as http:
+            try:
+                page, config = await http.get("/"), await http.get("/config.json")
+            except httpx.ConnectError as error:
+                raise Broken(f"{self._frontend} does not answer: {error}") from error
+        _expect(page.status_code == 200 and "html" in page.headers["content-type"], f"no page: {page.status_code}")
+        named = config.json().get("gateway", "")
+        _expect(_same_place(named, self._url), f"expected the page to use {self._url}, got {named}")
+        return f"{self._frontend} uses {named}"
 
-    def _known(self) -> list[str]:
-        if not self._symbols:
-            raise Skipped("no scrip with data is known")
-        return self._symbols
+    async def _docs(self, rest: Rest) -> str:
+        version = (await rest.get("/openapi.json")).json().get("openapi", "")
+        _expect(version.startswith("3.1"), f"expected OpenAPI 3.1, got {version!r}")
+        page = await rest.get("/docs")
+        _expect("html" in page.headers["content-type"], "expected a page at /docs")
+        return f"/docs, and OpenAPI {version}"
 
+    async def _metrics(self, rest: Rest) -> str:
+        text = (await rest.get("/metrics")).text
+        for name in ("http_requests_total", "bhavcast_rev"):
+            _expect(f"\n{name}" in f"\n{text}", f"expected the metric {name}")
+        return f"{sum(not line.startswith('#') for line in text.splitlines())} samples"
 
-def _heard(count: int, update: Update) -> str:
-    quote = update.quote
-    news = ", ".join(name for name in update.changes if name not in ("symbol", "rev"))
-    return f"{count} quotes, then {quote.get('id', update.symbol)}: {news[:60]}"
-
-
-async def _page(rest: Rest) -> str:
-    answer = await rest.get("/")
-    _expect("text/html" in answer.headers.get("content-type", ""), "expected a page of HTML")
-    scripts = [piece.partition('"')[0] for piece in answer.text.split('src="')[1:]]
-    for script in scripts:
-        await rest.get(script if script.startswith("/") else f"/{script}")
-    return f"{len(answer.text):,} characters and {len(scripts)} script" + ("s" if len(scripts) != 1 else "")
+    async def _monitor(self, rest: Rest) -> str:
+        raise NotDue("the monitoring service is not part of this version")
 
 
-def _expect(sound: bool, otherwise: str) -> None:
-    if not sound:
-        raise Failed(otherwise)
+def _expect(kept: bool, otherwise: str) -> None:
+    if not kept:
+        raise Broken(otherwise)
 
 
-def _json(answer: httpx.Response) -> Mapping[str, Any]:
-    return msgspec.json.decode(answer.content, type=dict[str, Any])
+def _same_place(one: str, other: str) -> bool:
+    """Whether two addresses are one; localhost and 127.0.0.1 are."""
+    return one.replace("localhost", "127.0.0.1").rstrip("/") == other.replace("localhost", "127.0.0.1").rstrip("/")

@@ -14,11 +14,13 @@ from bhavcast.domain.errors import BusHole
 from bhavcast.domain.field import Value, Values
 from bhavcast.domain.instrument import Instrument
 from bhavcast.domain.position import Position
-from bhavcast.domain.price import percent_hundredths
+from bhavcast.domain.price import percent_hundredths, rescale
 from bhavcast.domain.tick import Source, Tick
 
 LIVE: Final = "live"
 NO_DATA: Final = "no_data"
+# A fact: the scrips that were added within the epoch, with the revision after which they were there.
+LISTED: Final = "listed"
 
 
 class Row:
@@ -41,6 +43,18 @@ class Row:
     def has_data(self) -> bool:
         """Whether a source has ever spoken of this scrip."""
         return self.values[field.TIMESTAMP] is not None
+
+    @property
+    def hidden(self) -> bool:
+        """Whether this is shown only to whoever asks for it by name."""
+        return self.instrument.hidden
+
+    def redefine(self, instrument: Instrument) -> None:
+        """Get another description. Where that changes the scale, prices are rescaled; one that does not fit is gone."""
+        if instrument.scale != self.instrument.scale:
+            for each in field.FIELDS:
+                self.values[each.number] = _rescaled(self.values[each.number], each.kind, self.instrument, instrument)
+        self.instrument, self.divisor = instrument, instrument.divisor
 
     def image(self) -> RowImage:
         """Return a copy that can be stored or sent."""
@@ -95,7 +109,7 @@ class Board:
                 self.order.append(row)
                 added.append(row)
             else:
-                row.instrument, row.divisor = instrument, instrument.divisor
+                row.redefine(instrument)
         return added
 
     def load(self, snapshot: Snapshot) -> None:
@@ -203,7 +217,9 @@ class Board:
     ) -> Message:
         """Make the message that carries everything since the last one; a message without changes takes a revision."""
         if instruments:
-            self.add(instruments)
+            new = self.add(instruments)
+            listed = {**self.facts.get(LISTED, {}), **{row.symbol: self.rev + 1 for row in new}}
+            facts = {**(facts or {}), LISTED: listed}
         if facts:
             self.facts.update(facts)
         if self.rev == self._sealed:
@@ -223,9 +239,18 @@ class Board:
         return message
 
     def begin(self, epoch: str, first_rev: int, token: int) -> None:
-        """Begin a new epoch with the rows as they are; its first revision is above every known one."""
+        """Begin a new epoch with the values as they are; its first revision is above every known one.
+
+        The rows are stamped with it. A row that kept its revision could be older than what a reader has seen of it in
+        the epoch before, whose tail may be lost.
+        """
         self.epoch, self.token = epoch, token
+        self.facts.pop(LISTED, None)
         self.rev = self._sealed = max(self.rev + 1, first_rev)
+        for row in self.order:
+            if row.rev:
+                row.rev = self.rev
+                row.revs = [self.rev if rev else 0 for rev in row.revs]
 
     def roll(self, opening: Callable[[Row], Values]) -> None:
         """Begin a new day: empty the day's fields, and set what `opening` says of each row (previous close, limits).
@@ -237,6 +262,17 @@ class Board:
             changed = {number: value for number, value in new.items() if row.values[number] != value}
             if changed:
                 row.put(self.rev, changed)
+
+
+def _rescaled(value: Value, kind: field.Kind, old: Instrument, new: Instrument) -> Value:
+    try:
+        if kind is field.Kind.PRICE and isinstance(value, int):
+            return rescale(value, old.scale, new.scale)
+        if kind is field.Kind.LADDER and isinstance(value, tuple):
+            return tuple((rescale(price, old.scale, new.scale), *rest) for price, *rest in value)  # type: ignore[misc]  # levels stay levels
+    except ValueError:
+        return None
+    return value
 
 
 def derive(held: list[Value], changed: Values) -> None:

@@ -21,7 +21,7 @@ QUIET_PERIODS: Final = 3
 TURN: Final = 8
 # One sweep changes at most so many rows: at 09:15 every scrip changes its phase, and ticks must not wait for that.
 SLICE: Final = 1000
-_SILENT: Final[frozenset[FeedState]] = frozenset({"stale", "failed", "starting", "paused"})
+_SILENT: Final[frozenset[FeedState]] = frozenset({"stale", "failed", "starting", "paused", "ended"})
 
 
 class Staleness:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Final
 
 from bhavcast.domain.change import Folding, Message, Snapshot
-from bhavcast.domain.errors import BusHole, NotTheWriter
+from bhavcast.domain.errors import BusHole, NotTheWriter, Unavailable
 from bhavcast.domain.position import Position
 
 LOG: Final = 4096  # messages a follower may be behind before it has to take a snapshot
@@ -46,6 +46,8 @@ class MemoryBus:
     async def snapshot(self) -> Snapshot:
         """Return everything at one position; wait for the first epoch if there is none yet."""
         while self._sum is None:
+            if self._closed:
+                raise Unavailable("the bus was closed before any epoch began")
             await self._news.wait()
         return self._sum.snapshot()
 

@@ -20,10 +20,17 @@ class Bus(Protocol):
         """Append one message and fold it into the snapshot, atomically; raise NotTheWriter if it does not follow."""
 
     async def snapshot(self) -> Snapshot:
-        """Return everything at one position; wait for the first epoch if there is none yet."""
+        """Return everything at one position; wait for the first epoch if there is none yet.
+
+        Raises:
+            Unavailable: the bus was closed meanwhile.
+        """
 
     def follow(self, after: Position) -> AsyncIterator[Message]:
-        """Yield every message after a position, in order; raise BusHole when one was missed or a new epoch began."""
+        """Yield every message after a position, in order; raise BusHole when one was missed or a new epoch began.
+
+        It ends when the bus is closed.
+        """
 
     async def want(self, gateway: str, symbols: frozenset[str]) -> None:
         """Tell ingest what a gateway's clients ask for; expires by itself."""

@@ -3,19 +3,17 @@
 from pathlib import Path
 
 from bhavcast.app.config_page import settings_page
-from bhavcast.cli.command import AsJson, command
+from bhavcast.cli.command import command
 from bhavcast.cli.flags import SettingFlags
-from bhavcast.cli.output import Exit, json, report, say, table
+from bhavcast.cli.output import Exit, JsonFlag, json, report, say, table
 from bhavcast.domain.errors import BadConfig
 
 
-def show(*, as_json: AsJson = False, flags: SettingFlags | None = None) -> None:
+def show(*, as_json: JsonFlag = False, flags: SettingFlags | None = None) -> None:
     """Print every setting, its value, and where it came from.
 
     Parameters
     ----------
-    as_json
-        Print one JSON object: name to {value, from}.
     flags
         Settings given on the command line.
     """
@@ -72,7 +70,14 @@ def _written(value: object) -> str:
 
 
 app = command("config", examples=["bhavcast config show", "bhavcast config check --config prod.toml"])
-app.command(command("show", show, examples=["bhavcast config show", "bhavcast config show --json --port 5001"]))
+app.command(
+    command(
+        "show",
+        show,
+        about="With --json: name to {value, from}.",
+        examples=["bhavcast config show", "bhavcast config show --json --port 5001"],
+    )
+)
 app.command(
     command(
         "check",

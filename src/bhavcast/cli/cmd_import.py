@@ -1,176 +1,162 @@
-"""`bhavcast import`: the official files, checked whole and swapped in at once."""
+"""`bhavcast import`: the exchange's files, checked whole and swapped in at once."""
 
 import datetime
-from collections.abc import Sequence
-from importlib import import_module
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Annotated, Any, Literal
 
-from bhavcast.cli.command import AsJson, Switch, command
-from bhavcast.cli.flags import DataFlags
-from bhavcast.cli.output import CommandError, Exit, json, note, report, say, table, working
-from bhavcast.domain.errors import BadFile
+from cyclopts import Parameter
 
-if TYPE_CHECKING:
-    from bhavcast.app.config import Config
-    from bhavcast.app.reference import ImportReport
+from bhavcast.cli.command import command
+from bhavcast.cli.output import CommandError, Exit, JsonFlag, fail, json, note, report, table, working
+
+_ABOUT = (
+    "A file is taken whole or not at all: where a row is wrong, the row and the reason are named and what was there "
+    "before still stands. A running system takes an import at its next day roll, or at once with --now."
+)
+TAKES_WITHIN_S = 10
+DataFlag = Annotated[str | None, Parameter(name="--data", help="data folder [default: var]", show_default=False)]
+ConfigFlag = Annotated[str | None, Parameter(name="--config", help="configuration file", show_default=False)]
 
 
 def master(
     *files: Path,
-    partial: Switch = False,
-    force: Switch = False,
-    now: Switch = False,
-    as_json: AsJson = False,
-    flags: DataFlags | None = None,
+    partial: Annotated[bool, Parameter(negative="")] = False,
+    force: Annotated[bool, Parameter(negative="")] = False,
+    now: Annotated[bool, Parameter(negative="")] = False,
+    as_json: JsonFlag = False,
+    data: DataFlag = None,
+    config: ConfigFlag = None,
 ) -> int:
-    """Import scrip masters.
+    """Import scrip masters: codes, ids, names, ISINs, groups.
 
     Parameters
     ----------
     files
-        Files of the exchange, as CSV.
+        The exchange's scrip master, BSE_EQ_SCRIP_DDMMYYYY.csv; several are imported in their order.
     partial
-        The file has some scrips only; the others stay as they are.
+        The file holds some scrips only; the others stay as they are.
     force
-        Take it though it is older than what is there.
+        Take it though an earlier import was of a later date.
     now
-        Let a running system take it up at once, as a new epoch, instead of at its next day.
-    as_json
-        Print one JSON object for each file.
-    flags
-        Where the data folder is.
+        A running system takes it at once, as a new epoch, rather than at its next day roll.
     """
-    return _run(
-        "master", files, (flags or DataFlags()).load().config, partial=partial, force=force, now=now, lines=as_json
-    )
+    return _import("master", files, None, partial, force, now, as_json, data, config)
 
 
 def bhavcopy(
     *files: Path,
-    date: datetime.date | None = None,
-    partial: Switch = False,
-    force: Switch = False,
-    now: Switch = False,
-    as_json: AsJson = False,
-    flags: DataFlags | None = None,
+    date: Annotated[datetime.date | None, Parameter(show_default=False)] = None,
+    partial: Annotated[bool, Parameter(negative="")] = False,
+    force: Annotated[bool, Parameter(negative="")] = False,
+    now: Annotated[bool, Parameter(negative="")] = False,
+    as_json: JsonFlag = False,
+    data: DataFlag = None,
+    config: ConfigFlag = None,
 ) -> int:
-    """Import the official files of days, of the old form or the new one (UDiFF).
+    """Import official days: closes, volumes, the next day's previous closes.
 
     Parameters
     ----------
     files
-        Files of the exchange, as CSV; several are taken in the order given, so give the oldest first.
+        EQDDMMYY.CSV or BhavCopy_BSE_CM_0_0_0_YYYYMMDD_F_0000.CSV; which of both is seen from the content.
     date
-        The day that the file must be of (2026-09-11).
+        The day the file must be of, where its name does not say it.
     partial
-        The file has some scrips only; the others keep their closes.
+        The file holds some scrips only; the others keep their closes.
     force
-        Take it though it is of an earlier day than what is there.
+        Go back to an earlier day than the stored one.
     now
-        Let a running system take it up at once, as a new epoch, instead of at its next day.
-    as_json
-        Print one JSON object for each file.
-    flags
-        Where the data folder is.
+        A running system takes it at once, as a new epoch, rather than at its next day roll.
     """
-    config = (flags or DataFlags()).load().config
-    return _run("bhavcopy", files, config, date=date, partial=partial, force=force, now=now, lines=as_json)
+    return _import("bhavcopy", files, date, partial, force, now, as_json, data, config)
 
 
-def _run(
+def _import(
     kind: Literal["master", "bhavcopy"],
-    files: Sequence[Path],
-    config: "Config",
-    *,
-    date: datetime.date | None = None,
+    files: tuple[Path, ...],
+    date: datetime.date | None,
     partial: bool,
     force: bool,
     now: bool,
-    lines: bool,
+    as_json: bool,
+    data: str | None,
+    config_file: str | None,
 ) -> int:
+    from bhavcast.app.config import load
+    from bhavcast.app.reference import import_file, is_running
+
     if not files:
-        raise CommandError(
-            "expected at least one file", then=f"bhavcast import {kind} --help shows how", code=Exit.USAGE
+        fail(f"import {kind} — expected one file or more, got none", code=Exit.USAGE)
+    config = load({"data": data}, file=config_file).config
+    reports = []
+    for path in files:
+        with working(f"importing {path.name}"):
+            done = import_file(config, kind, path, date=date, partial=partial, force=force)
+        reports.append(done)
+        if as_json:
+            json(done)
+        for warning in done["warnings"]:
+            note(f"warning: {path.name}: {warning}")
+    if not as_json:
+        _show(reports)
+    if not is_running(config):
+        return Exit.DONE
+    if not now:
+        note(f"the system that runs on {config.data} takes it at its next day roll or start; --now asks for it at once")
+        return Exit.DONE
+    return _at_once(config)
+
+
+def _at_once(config: Any) -> int:
+    from bhavcast.app.reference import ask_now, is_pending
+
+    ask_now(config)
+    with working("waiting for the running system"):
+        for _ in range(TAKES_WITHIN_S * 10):
+            time.sleep(0.1)
+            if not is_pending(config):
+                note("the running system has taken it, as a new epoch")
+                return Exit.DONE
+    report(
+        CommandError(
+            f"imported, but the running system has not taken it within {TAKES_WITHIN_S} s",
+            then="look at its log; it takes it at its next day roll or start in any case",
         )
-    reference = import_module("bhavcast.app.reference")
-    done = 0
-    for file in files:
-        try:
-            with working(f"Reading {file.name}"):
-                found = reference.import_file(config, kind, file, date=date, partial=partial, force=force)
-        except BadFile as error:
-            report(_refusal(file, error, done, len(files)))
-            break
-        done += 1
-        _show(found, lines=lines)
-    if done:
-        _tell_running(config.data, now=now)
-    return Exit.DONE if done == len(files) else Exit.WRONG
+    )
+    return Exit.WRONG
 
 
-def _refusal(file: Path, error: BadFile, done: int, of: int) -> CommandError:
-    stands = "nothing was changed; the last good file stays"
-    if of > 1:
-        stands = f"nothing of it was used; {done} of {of} files were imported before it, those after it were not read"
-    return CommandError(f"{file} was refused: {error.detail}", then=stands)
+def _show(reports: list[dict[str, Any]]) -> None:
+    columns = ["source", "form", "date", "rows", "active", "suspended", "provisional", "added", "removed", "changed"]
+    table(columns, [[done[column] for column in columns] for done in reports], right=columns[3:])
 
 
-def _show(found: "ImportReport", *, lines: bool) -> None:
-    if lines:
-        json(found)
-        return
-    of = f" of {found.date:%d %b %Y}" if found.date else ""
-    say(f"Imported {found.source}: {found.rows:,} rows{of} ({found.form}{', partial' if found.partial else ''})")
-    names = ("active", "suspended", "provisional", "added", "changed", "removed")
-    table(names, [[f"{getattr(found, name):,}" for name in names]], right=names)
-    for warning in found.warnings:
-        note(f"warning: {warning}")
-
-
-def _tell_running(data: Path, *, now: bool) -> None:
-    reference = import_module("bhavcast.app.reference")
-    if not reference.is_running(data):
-        if now:
-            note("Nothing runs on this data folder; the next start reads it.")
-    elif not now:
-        note("A system is running on this data folder: it takes this up at its next day, or at once with --now.")
-    elif reference.ask_reload(data):
-        note("The running system has taken it up; prices that it has made today stay as they are.")
-    else:
-        note("The running system has not taken it up: a replay and an official day keep the market they began with.")
-        note("  next: start it again")
-
-
-_CODES = {
-    0: "imported",
-    1: "a file was refused; what was there before still stands, and later files were not read",
-    3: "could not be stored",
-}
 app = command(
-    "import",
-    examples=["bhavcast import master BSE_EQ_SCRIP_15062023.csv", "bhavcast import bhavcopy EQ070521.CSV"],
-    codes=_CODES,
+    "import", examples=["bhavcast import master BSE_EQ_SCRIP_15062023.csv", "bhavcast import bhavcopy EQ070521.CSV"]
 )
 app.command(
     command(
         "master",
         master,
+        about=_ABOUT,
         examples=[
             "bhavcast import master BSE_EQ_SCRIP_15062023.csv",
-            "bhavcast import master new-listings.csv --partial --now",
+            "bhavcast import master new.csv --partial --data ./day",
         ],
-        codes=_CODES,
+        codes={0: "imported", 1: "refused, with row and reason"},
     )
 )
 app.command(
     command(
         "bhavcopy",
         bhavcopy,
+        about=_ABOUT,
         examples=[
-            "bhavcast import bhavcopy EQ060521.CSV EQ070521.CSV",
-            "bhavcast import bhavcopy BhavCopy_BSE_CM_0_0_0_20260911_F_0000.CSV --date 2026-09-11 --json",
+            "bhavcast import bhavcopy EQ070521.CSV",
+            "bhavcast import bhavcopy excerpt.csv --partial",
+            "bhavcast import bhavcopy day.csv --date 2021-05-07 --json",
         ],
-        codes=_CODES,
+        codes={0: "imported", 1: "refused, with row and reason"},
     )
 )

@@ -1,6 +1,5 @@
 """`bhavcast serve`: one role of the system in a process of its own."""
 
-from importlib import import_module
 from typing import Literal
 
 from bhavcast.cli.command import command
@@ -27,7 +26,9 @@ def serve(role: Literal["gateway", "ingest", "frontend", "monitor"], /, *, flags
     config = (flags or SettingFlags()).load().config
     if role in _NOT_YET:
         fail(f"cannot serve {role} alone: {_NOT_YET[role]}", then="bhavcast up runs everything there is in one process")
-    return int(import_module("bhavcast.app.serve").run(role, config))
+    from bhavcast.app.serve import run
+
+    return run(role, config)
 
 
 app = command(

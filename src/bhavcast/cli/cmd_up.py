@@ -1,7 +1,5 @@
 """`bhavcast up`: the whole system on one machine."""
 
-from importlib import import_module
-
 from bhavcast.cli.command import command
 from bhavcast.cli.flags import SettingFlags
 
@@ -15,7 +13,9 @@ def up(*, flags: SettingFlags | None = None) -> int:
         Settings given on the command line.
     """
     config = (flags or SettingFlags()).load().config
-    return int(import_module("bhavcast.app.up").run(config))
+    from bhavcast.app.up import run
+
+    return run(config)
 
 
 app = command(

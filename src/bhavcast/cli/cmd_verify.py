@@ -1,4 +1,4 @@
-"""`bhavcast verify`: does everything that is served really work."""
+"""`bhavcast verify`: whether a running system keeps its promises, seen from outside."""
 
 import asyncio
 import sys
@@ -6,54 +6,51 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from bhavcast.cli.address import Url, frontend, gateway
-from bhavcast.cli.command import AsJson, command
-from bhavcast.cli.output import Exit, json, say, table, working
+from bhavcast.cli.command import command
+from bhavcast.cli.output import Exit, JsonFlag, UrlFlag, json, say, status, table
 
 
 def verify(
     *,
-    url: Url = None,
-    frontend_url: Annotated[str | None, Parameter(show_default=False)] = None,
-    as_json: AsJson = False,
+    url: UrlFlag = "http://127.0.0.1:5000",
+    frontend_url: str = "http://127.0.0.1:8080",
+    symbol: Annotated[str, Parameter(name="--symbol")] = "RELIANCE",
+    as_json: JsonFlag = False,
 ) -> int:
-    """Check that everything a running system serves really works.
+    """Check a running system from outside: health, quotes, batch, stream, pages, documentation, metrics.
 
     Parameters
     ----------
-    url
-        Address of the gateway.
     frontend_url
-        Address of the frontend [default: the configured one; not checked where only --url is given].
-    as_json
-        Print one JSON object: passed, failed, not_checked, and checks of {name, result, evidence, ms}.
+        Where the frontend is.
+    symbol
+        The scrip to ask for.
     """
-    from bhavcast.app.verify import Verifier
+    from bhavcast.app.verify import Verification
 
-    verifier = Verifier(gateway(url), frontend(frontend_url, given_gateway=url is not None))
-    with working(f"Checking {verifier.url}"):
-        checks = asyncio.run(verifier.run())
-    count = {result: sum(check.result == result for check in checks) for result in ("pass", "fail", "not checked")}
+    with status("verifying") as tell:
+        checks = asyncio.run(Verification(url, frontend_url, symbol).run(tell))
+    failed = [check for check in checks if check.status == "fail"]
     if as_json:
-        json({
-            "url": verifier.url, "frontend_url": verifier.frontend_url, "passed": count["pass"],
-            "failed": count["fail"], "not_checked": count["not checked"], "checks": checks,
-        })  # fmt: skip
+        json({"ok": not failed, "checks": [check._asdict() for check in checks]})
     else:
-        rows = [(check.name, check.result, check.ms, check.evidence) for check in checks]
-        table(["check", "result", "ms", "evidence"], rows, right=["ms"])
-        say(f"{count['pass']} passed, {count['fail']} failed, {count['not checked']} not checked")
+        table(
+            ["check", "status", "ms", "what was seen"],
+            [(c.name, c.status, c.ms, c.detail) for c in checks],
+            right=("ms",),
+        )
+        passed = sum(check.status == "pass" for check in checks)
+        say(f"{passed} passed, {len(failed)} failed, {len(checks) - passed - len(failed)} not checked")
     sys.stdout.flush()
-    return Exit.WRONG if count["fail"] else Exit.DONE
+    return Exit.WRONG if failed else Exit.DONE
 
 
 app = command(
     "verify",
     verify,
-    about="It uses the service as a client does: requests, a page, a subscription that waits for a live update.",
     examples=[
         "bhavcast verify",
-        "bhavcast verify --url http://127.0.0.1:5001 --frontend-url http://127.0.0.1:8090 --json",
+        "bhavcast verify --json --url http://127.0.0.1:5001 --frontend-url http://127.0.0.1:8082",
     ],
-    codes={0: "nothing failed", 1: "a check failed"},
+    codes={0: "everything that could be checked is in order", 1: "a check failed", 3: "nothing answers at the address"},
 )

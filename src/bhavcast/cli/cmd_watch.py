@@ -1,192 +1,308 @@
-"""`bhavcast watch`: quotes as they change."""
+"""`bhavcast watch`: a live table of quotes that says how old they are."""
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Annotated
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 from cyclopts import Parameter
 
-from bhavcast.cli.address import Url, gateway, time_of, written
-from bhavcast.cli.command import AsJson, command
-from bhavcast.cli.output import CommandError, Exit, console, fail, json, note, report, say
+from bhavcast.cli.command import command
+from bhavcast.cli.output import Exit, JsonFlag, UrlFlag, age, console, fail, json, note, say
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import RenderableType
 
-    from bhavcast.client.events import Event, Update
-    from bhavcast.client.stream import Client
+    from bhavcast.client.events import Event, Quote, Update
 
-_COLUMNS = (
-    ("id", "scrip"), ("current_price", "last"), ("change", "change"), ("percent_change", "%"), ("bid_price", "bid"),
-    ("ask_price", "offer"), ("high", "high"), ("low", "low"), ("volume", "volume"), ("state", "state"),
-)  # fmt: skip
-_DRAWN_PER_SECOND = 8
-_MOST_ROWS = 60  # on a screen
+_LIT_S = 0.7  # a changed cell stays lit for so long
+_REDRAW_S = 0.1
+_FIELDS = {
+    "price": "current_price",
+    "change": "change",
+    "%": "percent_change",
+    "volume": "volume",
+    "bid": "bid_price",
+    "ask": "ask_price",
+    "state": "state",
+}
+
+
+class MarketTime:
+    """The market's time between two messages that tell it."""
+
+    def __init__(self) -> None:
+        self._ms, self._speed, self._at = 0.0, 1.0, 0.0
+
+    def learn(self, message: Mapping[str, Any]) -> None:
+        """Take what a hello or a heartbeat says."""
+        clock = message.get("clock")
+        if isinstance(clock, dict) and isinstance(clock.get("speed"), int | float):
+            self._speed = clock["speed"]
+        if isinstance(message.get("now"), int):
+            self._ms, self._at = message["now"], time.monotonic()
+
+    @property
+    def ms(self) -> float:
+        """Now, in milliseconds since the Unix epoch; 0 while nobody has told."""
+        return self._ms + (time.monotonic() - self._at) * 1000 * self._speed if self._ms else 0.0
+
+    def age_seconds(self, quote: Mapping[str, Any]) -> float | None:
+        """Return how old a quote is, None where that cannot be known."""
+        stamp = quote.get("timestamp")
+        if not self._ms or not isinstance(stamp, str):
+            return None
+        return max(0.0, self.ms / 1000 - datetime.fromisoformat(stamp).timestamp())
+
+
+class Shown(Protocol):
+    """Where updates go."""
+
+    def update(self, update: "Update") -> None:
+        """Show a changed quote."""
+
+    def link(self, up: bool, why: str) -> None:
+        """Show that the link is up or down."""
+
+    def market(self, message: Mapping[str, Any]) -> None:
+        """Show the phase of the market."""
+
+    def draw(self) -> None:
+        """Show what only time has changed."""
+
+
+class Lines:
+    """One line for each update: JSON, or columns."""
+
+    def __init__(self, clock: MarketTime, *, as_json: bool) -> None:
+        self._clock = clock
+        self._json = as_json
+
+    def update(self, update: "Update") -> None:
+        """Print a line."""
+        quote = update.quote
+        seconds = self._clock.age_seconds(quote)
+        if self._json:
+            age_ms = None if seconds is None else round(seconds * 1000)
+            json(
+                {
+                    "symbol": update.symbol,
+                    "age_ms": age_ms,
+                    "whole": update.whole,
+                    "changes": update.changes,
+                    "quote": quote,
+                }
+            )
+            return
+        cells = [update.symbol, quote.get("id", ""), *(quote.get(field) for field in _FIELDS.values()), age(seconds)]
+        say("  ".join("" if cell is None else str(cell) for cell in cells))
+        sys.stdout.flush()
+
+    def link(self, up: bool, why: str) -> None:
+        """Say it beside the answer."""
+        note("link up" if up else f"link down: {why}")
+
+    def market(self, message: Mapping[str, Any]) -> None:
+        """Leave it out: every quote has its phase."""
+
+    def draw(self) -> None:
+        """Leave lines as they are."""
+
+
+class Live:
+    """A table that stays in its place."""
+
+    def __init__(self, clock: MarketTime, quotes: Mapping[str, "Quote"]) -> None:
+        from rich.live import Live as Place
+
+        self._clock = clock
+        self._quotes = quotes
+        self._lit: dict[tuple[str, str], tuple[float, str]] = {}
+        self._link, self._status = "connecting", ""
+        self.place = Place(console=console(), auto_refresh=False, transient=False)
+
+    def update(self, update: "Update") -> None:
+        """Light the changed cells, green for up and red for down."""
+        if update.whole:
+            return
+        style = "reverse"
+        if isinstance(change := update.quote.get("change"), int | float) and "current_price" in update.changes:
+            style = "black on green" if change >= 0 else "white on red"
+        until = time.monotonic() + _LIT_S
+        for field in update.changes:
+            self._lit[update.symbol, field] = (until, style)
+
+    def link(self, up: bool, why: str) -> None:
+        """Remember it for the title."""
+        self._link = "live" if up else f"link down, trying again: {why}"
+
+    def market(self, message: Mapping[str, Any]) -> None:
+        """Remember it for the title."""
+        self._status = str(message.get("status", ""))
+
+    def draw(self) -> None:
+        """Draw the table as it is now."""
+        self.place.update(self._table(), refresh=True)
+
+    def _table(self) -> "RenderableType":
+        from rich.table import Table
+        from rich.text import Text
+
+        drawn = Table(title=" · ".join(filter(None, (self._link, self._status))), header_style="bold")
+        for column in ("symbol", "id", *_FIELDS, "phase", "age"):
+            drawn.add_column(column, justify="left" if column in ("symbol", "id", "state", "phase") else "right")
+        now = time.monotonic()
+        for symbol, quote in self._quotes.items():
+            cells = [Text(_text(quote.get(field)), style=self._style(symbol, field, now)) for field in _FIELDS.values()]
+            drawn.add_row(
+                symbol,
+                Text(str(quote.get("id", ""))),
+                *cells,
+                str(quote.get("phase", "")),
+                age(self._clock.age_seconds(quote)),
+                style="dim" if quote.get("state") == "stale" else "",
+            )
+        return drawn
+
+    def _style(self, symbol: str, field: str, now: float) -> str:
+        until, style = self._lit.get((symbol, field), (0.0, ""))
+        return style if now < until else ""
+
+
+def _text(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int | float) else "" if value is None else str(value)
 
 
 def watch(
     *symbols: str,
-    url: Url = None,
-    hz: Annotated[float, Parameter(show_default=False)] = 4.0,
-    as_json: AsJson = False,
+    url: UrlFlag = "http://127.0.0.1:5000",
+    hz: float = 4.0,
     seconds: Annotated[float | None, Parameter(name="--for", show_default=False)] = None,
     count: Annotated[int | None, Parameter(show_default=False)] = None,
+    as_json: JsonFlag = False,
 ) -> int:
-    """Follow quotes as they change, until Ctrl-C.
+    """Show quotes as they change, until Ctrl-C; after a lost connection it goes on where it was.
 
     Parameters
     ----------
     symbols
-        Scrip codes, BSE ids, ISINs, IDX:NAME, IDX:SENSEX/members, group:A, or * for everything.
-    url
-        Address of the gateway.
+        Codes, ids, ISINs, indices (IDX:SENSEX), an index's members (IDX:SENSEX/members), a group (group:A) or * for all.
     hz
-        Updates of each quote per second at most, 0 for every one [default: 4].
-    as_json
-        Print the quote as one JSON object at each update.
+        Updates per second of one quote at most; 0 for every one.
     seconds
         Stop after so many seconds.
     count
         Stop after so many updates.
     """
     if not symbols:
-        fail("expected at least one symbol", then="bhavcast watch RELIANCE TCS", code=Exit.USAGE)
-    if (seconds is not None and seconds <= 0) or (count is not None and count <= 0):
-        fail("expected --for and --count above 0", code=Exit.USAGE)
-    address = gateway(url).replace("http", "ws", 1) + "/ws"
+        fail("watch — expected one symbol or more, got none", then="bhavcast watch RELIANCE", code=Exit.USAGE)
     try:
-        return asyncio.run(_follow(address, symbols, hz, seconds, _Printed(as_json=as_json, count=count)))
+        return asyncio.run(_watch(url, symbols, hz, seconds, count, as_json=as_json))
     except KeyboardInterrupt:
         return Exit.DONE
 
 
-class _Printed:
-    """What has been seen and said so far."""
-
-    def __init__(self, *, as_json: bool, count: int | None) -> None:
-        self.as_json = as_json
-        self.left = count
-        self.dropped = 0
-        self.live = not as_json and sys.stdout.isatty()
-
-    @property
-    def enough(self) -> bool:
-        return self.left is not None and self.left <= 0
-
-    def update(self, update: "Update") -> None:
-        """Print one update; a live table shows it by itself."""
-        if self.enough:
-            return
-        if self.left is not None:
-            self.left -= 1
-        quote = update.quote
-        if self.as_json:
-            json(quote)
-        elif not self.live:
-            cells = [written(name, quote.get(name)) for name, _ in _COLUMNS[:4]]
-            say(
-                "  ".join(
-                    [time_of(quote), *cells, f"volume {written('volume', quote.get('volume'))}", quote.get("state", "")]
-                )
-            )
-            sys.stdout.flush()
-
-
-async def _follow(address: str, symbols: tuple[str, ...], hz: float, seconds: float | None, printed: _Printed) -> int:
+async def _watch(
+    url: str, symbols: tuple[str, ...], hz: float, seconds: float | None, count: int | None, *, as_json: bool
+) -> int:
     from bhavcast.client.stream import Client
 
-    async with Client(address, hz=hz) as client:
-        await client.subscribe(*symbols)
-        async with _screen(client, printed) as draw:
-            try:
-                async with asyncio.timeout(seconds):
-                    return await _read(client, symbols, printed, draw)
-            except TimeoutError:
-                return Exit.WRONG if printed.dropped else Exit.DONE
+    clock = MarketTime()
+    async with Client(url.rstrip("/").replace("http", "ws", 1) + "/ws", hz=hz) as stream:
+        await stream.subscribe(*symbols)
+        watching = Watching(clock, count)
+        try:
+            async with asyncio.timeout(seconds):
+                with _shown(clock, stream.quotes, as_json=as_json) as shown:
+                    drawing = asyncio.create_task(_draw(shown))
+                    try:
+                        await watching.follow(stream, shown)
+                    finally:
+                        drawing.cancel()
+        except TimeoutError:
+            return Exit.DONE
+    return Exit.DONE
 
 
-async def _read(client: "Client", symbols: tuple[str, ...], printed: _Printed, draw: Callable[[], None]) -> int:
-    from bhavcast.client.events import Update
+class Watching:
+    """What is done with each event, and when it is enough."""
 
-    ever = False
-    while True:
-        for event in await client.receive():
-            if isinstance(event, Update):
-                printed.update(event)
-            else:
-                ever = _tell(event, printed, address=client.url, ever=ever)
-        draw()
-        if printed.enough or printed.dropped >= len(symbols):
-            return Exit.WRONG if printed.dropped else Exit.DONE
+    def __init__(self, clock: MarketTime, count: int | None) -> None:
+        self._clock = clock
+        self._left = count
+        self._was_up = False
+
+    async def follow(self, stream: Any, shown: Shown) -> None:
+        """Show events until there were enough updates."""
+        while self._left is None or self._left > 0:
+            for event in await stream.receive():
+                self._show(event, shown)
+                if self._left == 0:
+                    return
+            if self._was_up and not stream.state.subscribed:
+                fail("nothing is left to watch: the service knows none of these symbols", code=Exit.WRONG)
+
+    def _show(self, event: "Event", shown: Shown) -> None:
+        from bhavcast.client import events as happened
+
+        match event:
+            case happened.Update():
+                shown.update(event)
+                self._left = None if self._left is None else self._left - 1
+            case happened.Link(up=True):
+                shown.link(True, "")
+            case happened.Link():
+                if not self._was_up:
+                    fail(
+                        f"no stream: {event.reason}",
+                        then="start the system (bhavcast up), or give its address with --url",
+                    )
+                shown.link(False, event.reason)
+            case happened.Hello():
+                self._was_up = True
+                self._clock.learn(event.message)
+                shown.market(event.message.get("market") or {})
+            case happened.Notice(kind="market"):
+                shown.market(event.message)
+            case happened.Notice(kind="hb"):
+                self._clock.learn(event.message)
+            case happened.Dropped():
+                note(f"error: {event.symbol}: {event.message or event.code}")
 
 
-def _tell(event: "Event", printed: _Printed, *, address: str, ever: bool) -> bool:
-    """Tell what else happens; return whether there ever was a connection."""
-    from bhavcast.client.events import Dropped, Link, Reset, Trouble
-
-    match event:
-        case Link(up=True):
-            return True
-        case Link() if not ever:
-            fail(
-                f"{address} does not answer: {event.reason}",
-                then="bhavcast up starts it here; --url names another address",
-            )
-        case Link():
-            note(f"The connection is lost ({event.reason}); trying again in {event.retry_seconds:.1f} s")
-        case Dropped():
-            printed.dropped += 1
-            report(CommandError(f"{event.symbol}: {event.message or event.code}"))
-        case Reset():
-            note("A new epoch of the board began; everything is sent anew.")
-        case Trouble():
-            report(CommandError(f"{event.message} ({event.code})"))
-    return ever
-
-
-@asynccontextmanager
-async def _screen(client: "Client", printed: _Printed) -> AsyncIterator[Callable[[], None]]:
-    """Yield what draws the table again: on a terminal only."""
-    if not printed.live:
-        yield lambda: None
+@contextmanager
+def _shown(clock: MarketTime, quotes: Mapping[str, "Quote"], *, as_json: bool) -> Iterator[Shown]:
+    if as_json or not sys.stdout.isatty():
+        yield Lines(clock, as_json=as_json)
         return
-    from rich.live import Live
+    live = Live(clock, quotes)
+    with live.place:
+        yield live
+        live.draw()
 
-    with Live(get_renderable=lambda: _table(client), console=console(), refresh_per_second=_DRAWN_PER_SECOND):
-        yield lambda: None
 
-
-def _table(client: "Client") -> "Table":
-    from rich.table import Table
-    from rich.text import Text
-
-    link = "live" if client.connected else "connecting"
-    drawn = Table(caption=f"{link} · {client.url} · Ctrl-C stops", header_style="bold")
-    for name, title in _COLUMNS:
-        drawn.add_column(title, justify="left" if name in ("id", "state") else "right")
-    drawn.add_column("time", justify="right")
-    for quote in list(client.quotes.values())[:_MOST_ROWS]:
-        move = quote.get("change") or 0
-        colour = "green" if move > 0 else "red" if move < 0 else ""
-        cells = [
-            Text(written(name, quote.get(name) or (quote.get("symbol") if name == "id" else None)))
-            for name, _ in _COLUMNS
-        ]
-        for cell in cells[1:4]:
-            cell.stylize(colour)
-        drawn.add_row(*cells, Text(time_of(quote)))
-    return drawn
+async def _draw(shown: Shown) -> None:
+    while True:
+        shown.draw()
+        await asyncio.sleep(_REDRAW_S)
 
 
 app = command(
     "watch",
     watch,
+    about="With --json every update is one line: symbol, age_ms, whole, changes, quote. What happens to the link goes to stderr.",
     examples=[
-        "bhavcast watch RELIANCE TCS",
+        "bhavcast watch RELIANCE TCS IDX:SENSEX",
         "bhavcast watch IDX:SENSEX/members --hz 1",
-        "bhavcast watch '*' --json --for 60 > minute.jsonl",
+        "bhavcast watch RELIANCE --json --count 100",
+        "bhavcast watch group:A --for 60",
     ],
-    codes={0: "stopped as asked", 1: "a symbol is not served, and was named", 3: "no service answers"},
+    codes={
+        0: "watched until told to stop",
+        1: "the service knows none of the symbols",
+        3: "nothing answers at the address",
+    },
 )

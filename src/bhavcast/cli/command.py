@@ -1,12 +1,9 @@
 """How a command is declared: a function, examples, and what its exit codes mean."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any
+from typing import Any
 
-from cyclopts import App, Parameter
-
-Switch = Annotated[bool, Parameter(negative="", show_default=False)]
-AsJson = Annotated[bool, Parameter(name="--json", negative="", show_default=False)]
+from cyclopts import App
 
 CODES = {0: "done", 1: "something is wrong, and was reported", 2: "wrong usage, or a wrong setting", 3: "could not run"}
 

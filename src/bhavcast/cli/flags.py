@@ -23,8 +23,8 @@ def _flag(name: str) -> Parameter:
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class DataFlags:
-    """Where the settings and the data are."""
+class SettingFlags:
+    """Settings given on the command line."""
 
     config: Annotated[
         str | None,
@@ -33,18 +33,6 @@ class DataFlags:
         ),
     ] = None
     data: Annotated[str | None, _flag("data")] = None
-
-    def load(self, **others: object) -> Loaded:
-        """Read the configuration with these flags on top, and `others` on top of them."""
-        given = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "config"}
-        return load(given | others, file=self.config)
-
-
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class SettingFlags(DataFlags):
-    """Settings given on the command line."""
-
     host: Annotated[str | None, _flag("host")] = None
     port: Annotated[str | None, _flag("port")] = None
     frontend_port: Annotated[str | None, _flag("frontend_port")] = None
@@ -56,3 +44,8 @@ class SettingFlags(DataFlags):
     at: Annotated[str | None, _flag("at")] = None
     speed: Annotated[str | None, _flag("speed")] = None
     chaos: Annotated[str | None, _flag("chaos")] = None
+
+    def load(self, **others: object) -> Loaded:
+        """Read the configuration with these flags on top, and `others` on top of them."""
+        given = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "config"}
+        return load(given | others, file=self.config)

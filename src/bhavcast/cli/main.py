@@ -6,7 +6,7 @@ Commands are registered by name and loaded when called, so that `bhavcast --help
 import os
 import sys
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Literal
 
 from cyclopts import App, CycloptsError
 
@@ -15,11 +15,14 @@ from bhavcast import __version__
 COMMANDS: Final[dict[str, str]] = {
     "up": "Start the whole system on this machine and run it until Ctrl-C.",
     "serve": "Run one part of the system.",
-    "import": "Import the official files: scrip masters and the files of days.",
-    "quote": "Print quotes once.",
-    "watch": "Follow quotes as they change.",
-    "verify": "Check that everything a running system serves really works.",
+    "import": "Import the exchange's files: scrip masters and official days.",
+    "record": "Record what a source gives, before anything is checked.",
+    "replay": "Run the whole system on a recording.",
+    "quote": "Print quotes from a running gateway.",
+    "watch": "Show quotes as they change.",
+    "verify": "Check a running system from outside.",
     "config": "Show, check or document the settings.",
+    "bench": "Run the benchmarks, each against its baseline.",
     "version": "Print the version.",
 }
 
@@ -29,14 +32,14 @@ Every command explains itself: bhavcast up --help. With --debug an error shows i
 Exit codes: 0 done · 1 something is wrong, and was reported · 2 wrong usage, or a wrong setting · 3 could not run"""
 
 
-def build() -> App:
-    """Return the tree of commands."""
+def build(*, formatter: Literal["default", "plain"] | None = None) -> App:
+    """Return the tree of commands; boxes in its help only on a terminal, unless `formatter` says otherwise."""
     app = App(
         name="bhavcast",
         help="A self-hosted, real-time market-data platform for BSE.",
         version=__version__,
         help_format="plaintext",
-        help_formatter="default" if sys.stdout.isatty() else "plain",
+        help_formatter=formatter or ("default" if sys.stdout.isatty() else "plain"),
         help_epilogue=_EPILOGUE,
         exit_on_error=False,
         print_error=False,

@@ -5,17 +5,22 @@ NO_COLOR is set; a pipe gets plain columns.
 """
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import msgspec
+from cyclopts import Parameter
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from bhavcast.domain.errors import BhavcastError
+
+
+JsonFlag = Annotated[bool, Parameter(name="--json", negative="", help="print JSON, for programs")]
+UrlFlag = Annotated[str, Parameter(help="address of the gateway")]
 
 
 class Exit(IntEnum):
@@ -106,9 +111,47 @@ def working(what: str) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def status(what: str) -> Iterator[Callable[[str], None]]:
+    """Show on a terminal what is being done; the function yielded names the present step."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    with console(stderr=True).status(what) as shown:
+        yield lambda step: shown.update(f"{what}: {step}")
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Callable[[float, str], None]]:
+    """Show a bar on a terminal; the function yielded takes the part that is done, 0 to 1, and a word on it."""
+    if not sys.stderr.isatty():
+        yield lambda _part, _word: None
+        return
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), TextColumn("{task.fields[word]}"))
+    with Progress(*columns, console=console(stderr=True)) as bars:
+        bar = bars.add_task(what, total=1.0, word="")
+        yield lambda part, word: bars.update(bar, completed=min(1.0, part), word=word)
+
+
+def age(seconds: float | None) -> str:
+    """Return an age in the unit in which people would say it."""
+    if seconds is None:
+        return "?"
+    for least, unit in ((172_800, "d"), (7_200, "h"), (120, "min")):
+        if seconds >= least:
+            return f"{seconds / {'d': 86_400, 'h': 3_600, 'min': 60}[unit]:.0f} {unit}"
+    return f"{max(0.0, seconds):.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+
+
 def advice(error: "BhavcastError") -> tuple[str, Exit]:
     """Return what to do about an error of the product, and the code the command ends with."""
     match error.code:
+        case "unreachable":
+            return "start the system (bhavcast up), or give its address with --url", Exit.UNABLE
+        case "refused":
+            return "", Exit.WRONG
         case "bad_config":
             return (
                 "bhavcast config show lists every setting; docs/reference/settings.md says what each takes",
@@ -117,11 +160,7 @@ def advice(error: "BhavcastError") -> tuple[str, Exit]:
         case "bad_request" | "unknown_symbol" | "ambiguous_symbol" | "too_many_symbols":
             return "", Exit.WRONG
         case "bad_file":
-            return "nothing of the file was used; what was there before still stands", Exit.WRONG
-        case "unreachable":
-            return "bhavcast up starts it here; --url names another address", Exit.UNABLE
-        case "refused":
-            return "", Exit.WRONG
+            return "nothing has changed: what was there before still stands", Exit.WRONG
         case "not_the_writer":
             return "stop the other process that uses this data folder, or give another one with --data", Exit.UNABLE
     if error.temporary:

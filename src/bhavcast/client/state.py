@@ -62,6 +62,7 @@ class State:
         self._unconfirmed: set[str] = set()  # rows of an older position, that come again or are gone
         self._reshaping: dict[int, tuple[str | list[str], int]] = {}  # what was shown before, until that is answered
         self._resume_id = 0
+        self._resuming = False
         self._last_id = 0
         self._most = SYMBOLS_PER_MESSAGE
         self._outgoing: list[frames.Frame] = []
@@ -88,14 +89,17 @@ class State:
     def unsubscribe(self, symbols: Iterable[str]) -> None:
         """Ask for fewer; their quotes are gone at once."""
         gone = {self._code(text) for text in symbols}
+        known = self._wide.union(text for text in self._asked if _is_wide(text))
         for text in gone:
             self._asked.pop(text, None)
-        wide = self._wide - gone
+        wide = known - gone
         again = sorted(wide)
+        for text in again:
+            self._asked.pop(text, None)
         if self.greeted and gone:
             # Whether a group that stays has a symbol that goes cannot be told from here: the group comes anew.
             self._unsub([*sorted(gone), *again])
-        if self._wide:
+        if known:
             self._forget(wide)
             self._forget(self.quotes.keys() - self._items.keys())
         self._forget(gone)
@@ -181,6 +185,7 @@ class State:
         for under_way in (self._sent, self._coming, self._coming_again, self._leaving, self._ignored, self._reshaping):
             under_way.clear()
         self._outgoing.clear()
+        self._resuming = False
 
     def begin_anew(self) -> None:
         """Trust nothing that is held: the next connection asks for everything."""
@@ -210,7 +215,7 @@ class State:
         self._held = set(resumable)
         if resumable:
             self._send({"t": "resume", "pos": str(self.position), "symbols": list(resumable)})
-            self._resume_id = self._last_id
+            self._resume_id, self._resuming = self._last_id, True
             self._coming[self._last_id] = list(resumable)
         self._sub(list(self._asked))
 
@@ -296,8 +301,10 @@ class State:
         return Update(symbol=symbol, quote=row, changes=row, whole=True)
 
     def _merge(self, symbol: str, row: dict[str, Any]) -> Event | None:
-        held = self.quotes.get(symbol, {})
-        if row["rev"] < held.get("rev", 0) or symbol in self._unconfirmed:
+        held = self.quotes.get(symbol)
+        if held is None:  # its quote was let go of, and comes again as a whole
+            return None
+        if row["rev"] < held["rev"] or symbol in self._unconfirmed:
             return None
         merged = {**held, **row}
         for name, value in row.items():
@@ -364,19 +371,32 @@ class State:
             raise BadFrame("expected an ack with the id of what it answers")
         ok = _texts(message, "ok")
         if number in self._leaving:
+            wide = any(map(_is_wide, self._leaving[number]))
             self._left(number)
             self._forget(item for item in ok if item not in self._asked)
+            if wide and not self._wide:  # what came with it until now
+                self._forget(self.quotes.keys() - self._items.keys())
         elif number in self._reshaping:
             del self._reshaping[number]
             self._drop_position()
             self._coming = {number: list(self._items)}
         elif number in self._sent:
-            for text in self._sent.pop(number):
-                self._asked.pop(text, None)
+            ok = self._answered(number, ok, _refused_symbols(message))
             self._coming[number] = ok
             self._items.update(dict.fromkeys(ok))
             self._wide.update(item for item in ok if _is_wide(item))
             yield from self._refused(message)
+
+    def _answered(self, number: int, ok: list[str], bad: set[str]) -> list[str]:
+        """Take note of the answer to a `sub`; return what is subscribed by it and has not been unsubscribed since."""
+        texts = self._sent.pop(number)
+        again = {text for each in self._sent.values() for text in each}
+        for text in texts:
+            if text not in again:
+                self._asked.pop(text, None)
+        good = [text for text in texts if text[:64] not in bad]
+        left = self._ignored.union(item for text, item in zip(good, ok, strict=False) if text in self._ignored)
+        return [item for item in ok if item not in left]
 
     def _left(self, number: int) -> None:
         del self._leaving[number]
@@ -395,6 +415,7 @@ class State:
         number = _id(message)
         if number is None or number != self._resume_id:
             raise BadFrame("expected a resumed with the id of the resume")
+        self._resuming = False
         recovered = message.get("recovered") is True
         if recovered:
             self._coming.pop(number, None)
@@ -406,8 +427,10 @@ class State:
 
     def _reset(self, message: dict[str, Any]) -> Iterator[Event]:
         self._drop_position()
-        self._coming.clear()
-        self._coming_again = set(self._items)
+        # A resume that is not answered yet was not heard before the reset: what it names comes under its id.
+        asked = self._coming.pop(self._resume_id, []) if self._resuming else []
+        self._coming = {self._resume_id: asked} if asked else {}
+        self._coming_again = self._items.keys() - set(asked)
         yield Reset(epoch=str(message.get("epoch", "")))
 
     def _status(self, message: dict[str, Any]) -> Iterator[Event]:
@@ -430,6 +453,7 @@ class State:
                 self._asked.pop(symbol, None)
                 yield Dropped(symbol=symbol, code=code, message=text)
         elif number == self._resume_id and number in self._coming:
+            self._resuming = False
             texts = self._coming.pop(number)
             self._drop_position()
             self._asked.update(dict.fromkeys(texts))
@@ -441,6 +465,11 @@ class State:
             temporary=message.get("temporary") is True,
             retry_ms=retry if isinstance(retry, int) else None,
         )
+
+
+def _refused_symbols(message: dict[str, Any]) -> set[str]:
+    bad = message.get("bad", [])
+    return {str(each.get("symbol")) for each in bad if isinstance(each, dict)} if isinstance(bad, list) else set()
 
 
 def _is_wide(item: str) -> bool:

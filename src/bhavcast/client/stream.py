@@ -204,8 +204,9 @@ class Client:
             if 400 <= status < 500 and status not in (408, 429):
                 raise StreamClosed(f"{self.url} answered {status} instead of a stream", close_code=status) from error
             return [self._down(f"{self.url} answered {status}")]
-        except (InvalidHandshake, OSError, TimeoutError, EOFError) as error:
-            return [self._down(str(error) or type(error).__name__)]
+        except (InvalidHandshake, OSError, EOFError) as error:  # OSError: TimeoutError too
+            why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            return [self._down(f"{self.url} does not answer: {why}")]
         self._socket = socket
         return [Link(up=True)]
 

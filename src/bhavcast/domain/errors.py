@@ -59,6 +59,10 @@ class MethodNotAllowed(BhavcastError):
 
     code, status = "method_not_allowed", 405
 
+    def __init__(self, detail: str, *, allowed: tuple[str, ...]) -> None:
+        super().__init__(detail)
+        self.allowed = allowed
+
 
 class AmbiguousSymbol(BhavcastError):
     """The id or ISIN names several active scrips; `candidates` lists their codes."""
@@ -68,6 +72,16 @@ class AmbiguousSymbol(BhavcastError):
     def __init__(self, detail: str, *, candidates: tuple[str, ...], field: str | None = None) -> None:
         super().__init__(detail, field=field)
         self.candidates = candidates
+
+
+class BadHandshake(BhavcastError):
+    """A WebSocket was asked for in a way that RFC 6455 does not know; `status` says which part of it is wrong."""
+
+    code, status = "bad_handshake", 400
+
+    def __init__(self, detail: str, *, status: int = 400) -> None:
+        super().__init__(detail)
+        self.status = status  # type: ignore[misc]  # the library decides: 400, 405 or 426
 
 
 class TooLarge(BhavcastError):

@@ -8,6 +8,7 @@ InstrumentKind = Literal["EQ", "MF", "DB", "GS", "IDX"]
 Status = Literal["A", "S", "I"]
 
 INDEX_PREFIX: Final = "IDX:"
+CANARY_SYMBOL: Final = "000000"  # of the heartbeat that travels as a quote; no scrip has it
 
 
 class Instrument(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +44,11 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
     def is_index(self) -> bool:
         """Whether this is an index rather than a scrip that is traded."""
         return self.kind == "IDX"
+
+    @property
+    def hidden(self) -> bool:
+        """Whether this is no part of the market, but of the service."""
+        return self.symbol == CANARY_SYMBOL
 
     @property
     def divisor(self) -> int:

@@ -1,6 +1,7 @@
 """What every request passes before it is answered: host, origin, size; and what every answer carries."""
 
 import ipaddress
+import secrets
 from collections.abc import Awaitable, Callable, Iterable
 from time import perf_counter
 from typing import Any, Final
@@ -16,8 +17,10 @@ from bhavcast.domain.errors import (
     ForeignOrigin,
     MethodNotAllowed,
     TooLarge,
+    UnknownRoute,
 )
 from bhavcast.gateway import problems
+from bhavcast.gateway.etag import matches
 from bhavcast.gateway.pages import Page
 from bhavcast.telemetry.metrics import HttpCounters
 
@@ -66,7 +69,12 @@ class Gate:
 
     def origin_allowed(self, origin: str, host: str) -> bool:
         """Tell whether a page of this origin may use the service: the service's own pages, and the configured ones."""
-        return origin in self._origins or urlsplit(origin).netloc.lower() == host.lower()
+        if origin in self._origins:
+            return True
+        try:
+            return urlsplit(origin).netloc.lower() == host.lower()
+        except ValueError:  # an address in brackets that is none
+            return False
 
     def check(self, host: str | None, origin: str | None, *, strict: bool) -> BhavcastError | None:
         """Return why a request is refused. `strict` where a foreign page could do or read something without CORS."""
@@ -113,7 +121,7 @@ class Edge:
         if scope["type"] != "http":
             return
         began = perf_counter()
-        seen: dict[str, Any] = {"status": 500, "route": "other"}
+        seen: dict[str, Any] = {"status": None, "route": "other"}
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         origin = headers.get("origin")
         scope["bhavcast.seen"] = seen
@@ -126,10 +134,16 @@ class Edge:
 
         try:
             await self._route(scope, headers, receive, outgoing)
+        except Exception as error:
+            incident = secrets.token_hex(8)
+            log.error("fault", incident=incident, route=scope["path"], exc_info=error)
+            if seen["status"] is not None:
+                raise  # in the middle of an answer there is no other
+            await refuse(BhavcastError(f"a fault of this service, in its log as {incident}"), outgoing)
         finally:
             if not seen.get("stream"):
                 method = scope["method"] if scope["method"] in (*_SAFE, "POST", "DELETE", "PUT") else "other"
-                self._counters.count(seen["route"], seen["status"], perf_counter() - began, method)
+                self._counters.count(seen["route"], seen["status"] or 500, perf_counter() - began, method)
 
     async def _route(self, scope: Scope, headers: dict[str, str], receive: Receive, send: Send) -> None:
         path, method = scope["path"], scope["method"]
@@ -155,17 +169,18 @@ class Edge:
             seen["route"], seen["stream"] = path, True
             await stream(scope, receive, send)
         elif self._app is not None:
-            await self._app(scope, receive, send)
+            # What can be had can be asked for its head; the server cuts the body off.
+            await self._app({**scope, "method": "GET"} if method == "HEAD" else scope, receive, send)
         else:
-            await refuse(BadRequest("nothing is served here"), send)
+            await refuse(UnknownRoute(f"nothing is served at {path[:80]}"), send)
 
     async def _page(self, page: Page, if_none_match: str | None, method: str, send: Send) -> None:
         if method not in ("GET", "HEAD"):
-            await refuse(MethodNotAllowed(f"expected GET, got {method}"), send)
+            await refuse(MethodNotAllowed(f"expected GET, got {method}", allowed=("GET", "HEAD")), send)
             return
         headers = [(b"etag", page.etag.encode()), (b"content-security-policy", self._policy)]
         headers += [(b"x-frame-options", b"DENY")]
-        if if_none_match == page.etag:
+        if if_none_match is not None and matches(if_none_match, page.etag):
             await respond(send, 304, b"", headers)
             return
         headers.append((b"content-type", page.content_type.encode()))

@@ -1,6 +1,7 @@
 """One gateway: its replica of the board, its clients, and what it knows of symbols."""
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -10,13 +11,13 @@ from bhavcast.board.board import Board, Row
 from bhavcast.board.encode import Encoder
 from bhavcast.domain.change import Message
 from bhavcast.domain.directory import Directory
+from bhavcast.domain.errors import BhavcastError, Draining, TooManyConnections, Unavailable
 from bhavcast.domain.field import STATE
 from bhavcast.domain.index import IndexBasis
 from bhavcast.domain.shape import Shape
 from bhavcast.hub.hub import Hub
 from bhavcast.telemetry.clock import Clock, MarketClock
 
-CANARY_SYMBOL: Final = "000000"
 _NOT_FRESH: Final = ("stale", "no_data", None)
 
 
@@ -43,6 +44,14 @@ class Limits(Protocol):
     @property
     def connections(self) -> int:
         """Streaming clients at once."""
+
+    @property
+    def body_bytes(self) -> int:
+        """Bytes of one request's body."""
+
+    @property
+    def url_bytes(self) -> int:
+        """Bytes of one request's URL."""
 
 
 class Member(Protocol):
@@ -76,6 +85,10 @@ class Gateway:
     fresh_reads: int = 0
     # Rises whenever what a symbol means, or whether this gateway answers at all, may have changed.
     generation: int = 0
+    # Calls back after seconds; a test without a loop has its own.
+    later: Callable[[float, Callable[[], None]], object] = lambda delay, call: asyncio.get_running_loop().call_later(
+        delay, call
+    )
     directory: Directory = field(default_factory=lambda: Directory(()))
     members: set[Member] = field(default_factory=set)
     quote: Encoder = field(init=False)
@@ -112,6 +125,16 @@ class Gateway:
         if before and new:
             for member in list(self.members):
                 member.admit(new)
+
+    def full_up(self) -> BhavcastError | None:
+        """Return why no further stream is taken, if so."""
+        if self.draining:
+            return Draining("the service is shutting down")
+        if not self.ready:
+            return Unavailable("the board is not here yet")
+        if len(self.members) >= self.limits.connections:
+            return TooManyConnections(f"at most {self.limits.connections} streaming clients are served")
+        return None
 
     def drain(self) -> None:
         """Answer nobody any more."""
@@ -171,4 +194,4 @@ class Gateway:
 
     def everyone(self) -> list[Row]:
         """Return the rows of all scrips and indices, without the canary."""
-        return [row for row in self.replica.order if row.symbol != CANARY_SYMBOL]
+        return [row for row in self.replica.order if not row.hidden]

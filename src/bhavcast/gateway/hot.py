@@ -24,9 +24,9 @@ from bhavcast.telemetry.metrics import HttpCounters, RouteCounter
 
 STOCK: Final = b"/api/stock/"
 BATCH: Final = b"/api/stocks/batch"
-MAX_URL: Final = 16 * 1024
-MAX_HEAD: Final = 32 * 1024
-MAX_READY: Final = 4096  # ready answers kept, of some kilobytes each
+HEADERS_BYTES: Final = 16 * 1024  # all headers of one request
+MAX_READY: Final = 4096  # ready answers kept
+MAX_READY_BYTES: Final = 64 * 1024 * 1024  # of all their bodies and keys
 READY_BYTES: Final = 8 * 1024  # a longer request is not kept as a key
 _USUAL: Final = frozenset(
     {b"host", b"user-agent", b"accept", b"accept-encoding", b"accept-language", b"connection", b"if-none-match"}
@@ -37,27 +37,26 @@ _USUAL: Final = frozenset(
 class Ready:
     """An answer that stands as long as none of its quotes changes."""
 
-    __slots__ = ("asked", "body", "counter", "fresh", "head", "make", "rev", "rows", "stamp")
+    __slots__ = ("body", "counter", "fresh", "head", "make", "rev", "rows", "stamp")
 
     def __init__(self, make: Callable[[], quotes.Answer], counter: RouteCounter) -> None:
         self.make = make
         self.counter = counter
         self.rows: tuple[Row, ...] = ()
         self.rev = -1
-        self.asked = 0
         self.fresh = 0
         self.stamp = 0
         self.head = b""
         self.body = b""
 
-    def take(self, answer: quotes.Answer, head: bytes, asked: int) -> bool:
+    def take(self, answer: quotes.Answer, head: bytes) -> bool:
         """Become this answer; return whether it is one that can stand."""
-        if answer.status not in (200, 304) or not answer.rows or len(answer.rows) != asked:
+        if not answer.lasting:
             return False
         self.rows, self.rev = answer.rows, max(row.rev for row in answer.rows)
         self.stamp = answer.stamp or 0
         self.head, self.body = head, answer.body
-        self.asked, self.fresh = asked, fresh(answer.rows)
+        self.fresh = fresh(answer.rows)
         return True
 
 
@@ -68,7 +67,9 @@ class HotProtocol(HttpToolsProtocol):
     counters: HttpCounters
     host_allowed: Callable[[str], bool]
     constant_headers: bytes
+    max_url: int
     ready: dict[bytes, Ready]
+    ready_bytes: int
     generation: int
     dates: list[Any]
 
@@ -76,6 +77,8 @@ class HotProtocol(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._raw = b""
         self._between = True
+        # A head is due or under way, and what of it has come.
+        self._heading = True
         self._head = 0
         self._answer: bytes | None = None
         self._used_at = 0.0
@@ -91,7 +94,8 @@ class HotProtocol(HttpToolsProtocol):
                 self.transport.write(answer)
                 self._used_at = self.loop.time()
                 return
-        self._raw = data
+        # Only bytes that begin a request can be all of it: the same ones after a part of another mean something else.
+        self._raw = data if self._between else b""
         if not self._too_long(data):
             super().data_received(data)
 
@@ -105,10 +109,10 @@ class HotProtocol(HttpToolsProtocol):
         gateway = self.gateway
         if rev != ready.rev:
             answer = ready.make()
-            if not ready.take(answer, self._stable_head(answer), ready.asked):
+            if not ready.take(answer, self._stable_head(answer)):
                 return None
         else:
-            gateway.reads += ready.asked
+            gateway.reads += len(rows)
             gateway.fresh_reads += ready.fresh
         written = b"%b%b%bx-bhavcast-age-ms: %d\r\n\r\n%b" % (
             ready.head,
@@ -122,16 +126,17 @@ class HotProtocol(HttpToolsProtocol):
 
     def _too_long(self, data: bytes) -> bool:
         """Refuse a head that does not end: httptools has no limit of its own."""
-        if not self._between and self._head == 0:
+        if not self._heading:
             return False
         self._head += len(data)
-        if self._head <= MAX_HEAD or b"\r\n\r\n" in data[: MAX_HEAD + 4]:
+        most = self.max_url + HEADERS_BYTES
+        if self._head <= most or b"\r\n\r\n" in data[: most + 4]:
             return False
-        long_url = b"\r\n" not in data[:MAX_URL] and not self.headers
+        long_url = b"\r\n" not in data[: self.max_url] and not self.headers
         error: BhavcastError = (
-            UrlTooLong(f"expected a URL of at most {MAX_URL} bytes")
+            UrlTooLong(f"expected a URL of at most {self.max_url} bytes")
             if long_url
-            else HeadersTooLarge(f"expected at most {MAX_HEAD} bytes of headers")
+            else HeadersTooLarge(f"expected at most {HEADERS_BYTES} bytes of headers")
         )
         self._refuse(error)
         return True
@@ -142,6 +147,9 @@ class HotProtocol(HttpToolsProtocol):
 
     def _refuse(self, error: BhavcastError) -> None:
         if self.transport.is_closing():
+            return
+        if self.cycle is not None and not self.cycle.response_complete:  # type: ignore[redundant-expr]  # None at first
+            self.transport.close()  # in place of an earlier answer it would be taken for that
             return
         answer = quotes.refusal(error)
         self.counters.count("unparsed", answer.status, 0.0)
@@ -155,12 +163,14 @@ class HotProtocol(HttpToolsProtocol):
         self._between = False
         self._answer = None
         super().on_message_begin()
+        self.scope["bhavcast.transport"] = self.transport  # type: ignore[typeddict-unknown-key]  # for event streams
 
     def on_headers_complete(self) -> None:
         """Answer a usual request for a hot URL here; leave the rest to the application."""
+        self._heading = False
         self._head = 0
-        if len(self.url) > MAX_URL:
-            self._refuse(UrlTooLong(f"expected a URL of at most {MAX_URL} bytes"))
+        if len(self.url) > self.max_url:
+            self._refuse(UrlTooLong(f"expected a URL of at most {self.max_url} bytes"))
             return
         if self.parser.get_method() == b"GET" and self.url.startswith(b"/api/stock") and self._is_usual():
             etag = next((value.decode("latin-1") for name, value in self.headers if name == b"if-none-match"), None)
@@ -176,7 +186,7 @@ class HotProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """End a request."""
-        self._between = True
+        self._between = self._heading = True
         if self._answer is None:
             if self.cycle is not None:
                 super().on_message_complete()
@@ -223,11 +233,12 @@ class HotProtocol(HttpToolsProtocol):
         """Answer a request that is new to us; None where this is not a hot URL or the gateway cannot answer now."""
         gateway = self.gateway
         path, _, query = target.partition(b"?")
-        if not gateway.ready or not target.isascii():
+        # A fragment or a slash that is written otherwise: rare enough to leave it to those who know.
+        if not gateway.ready or not target.isascii() or b"#" in target or b"%2f" in path.lower():
             return None
         text = query.decode("ascii")
         make: Callable[[], quotes.Answer]
-        if path.startswith(STOCK) and b"/" not in path[len(STOCK) :]:
+        if path.startswith(STOCK) and path != STOCK and b"/" not in path[len(STOCK) :]:
             counter = self.counters.route("/api/stock/{symbol}")
             make = partial(quotes.stock, gateway, path[len(STOCK) :].decode("ascii"), text, etag)
         elif path == BATCH:
@@ -239,7 +250,7 @@ class HotProtocol(HttpToolsProtocol):
         answer = make()
         written = self._written(answer)
         counter.observe(answer.status, perf_counter() - began)
-        if b"since=" not in query:
+        if answer.lasting:
             self._keep(Ready(make, counter), answer)
         return written
 
@@ -247,12 +258,16 @@ class HotProtocol(HttpToolsProtocol):
         """Keep an answer under the bytes that asked for it, if they are one whole request and nothing else."""
         raw = self._raw
         whole = raw.startswith(b"GET ") and raw.find(b"\r\n\r\n") == len(raw) - 4 and len(raw) <= READY_BYTES
-        if not whole or not ready.take(answer, self._stable_head(answer), len(answer.rows)):
+        if not whole or not ready.take(answer, self._stable_head(answer)):
             return
-        if type(self).generation != self.gateway.generation or len(self.ready) >= MAX_READY:
+        cls = type(self)
+        size = len(raw) + len(ready.body)
+        old = cls.generation != self.gateway.generation
+        if old or len(self.ready) >= MAX_READY or cls.ready_bytes + size > MAX_READY_BYTES:
             self.ready.clear()
-            type(self).generation = self.gateway.generation
+            cls.generation, cls.ready_bytes = self.gateway.generation, 0
         self.ready[raw] = ready
+        cls.ready_bytes += size
 
     def _dates(self) -> bytes:
         """Return the server's own headers; uvicorn puts a new list of them in place once a second."""
@@ -285,7 +300,12 @@ class HotProtocol(HttpToolsProtocol):
 
 
 def bind(
-    gateway: Gateway, counters: HttpCounters, host_allowed: Callable[[str], bool], constant_headers: bytes
+    gateway: Gateway,
+    counters: HttpCounters,
+    host_allowed: Callable[[str], bool],
+    constant_headers: bytes,
+    *,
+    max_url: int,
 ) -> type[asyncio.Protocol]:
     """Return the protocol class of one gateway."""
     names = {
@@ -293,7 +313,9 @@ def bind(
         "counters": counters,
         "host_allowed": staticmethod(host_allowed),
         "constant_headers": constant_headers,
+        "max_url": max_url,
         "ready": {},
+        "ready_bytes": 0,
         "generation": -1,
         "dates": [None, b""],
     }

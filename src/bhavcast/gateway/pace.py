@@ -18,19 +18,27 @@ class Pace:
         self._hub = hub
         self._tasks: dict[Cohort, asyncio.Task[None]] = {}
         self._news = asyncio.Event()
+        self._fault: BaseException | None = None
         hub.opened = self._opened
         hub.noticed = self._news.set
 
     def _opened(self, cohort: Cohort) -> None:
         task = asyncio.get_running_loop().create_task(self._keep(cohort))
         self._tasks[cohort] = task
-        task.add_done_callback(lambda _: self._tasks.pop(cohort, None))
+        task.add_done_callback(lambda done: self._ended(cohort, done))
+
+    def _ended(self, cohort: Cohort, task: asyncio.Task[None]) -> None:
+        self._tasks.pop(cohort, None)
+        if not task.cancelled() and (fault := task.exception()) is not None:
+            self._fault = fault
 
     async def run(self) -> None:
-        """Pump snapshots until cancelled; then stop the cohorts' tasks too."""
+        """Pump snapshots until cancelled; then stop the cohorts' tasks too. What goes wrong in one of them is raised."""
         loop = asyncio.get_running_loop()
         try:
             while True:
+                if self._fault is not None:
+                    raise self._fault
                 await asyncio.sleep(PUMP_S if self._hub.pumping else 10 * PUMP_S)
                 for outbox in list(self._hub.pumping):
                     self._hub.pump(outbox, loop.time())

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import msgspec
 
-from bhavcast.domain.errors import AmbiguousSymbol, BhavcastError
+from bhavcast.domain.errors import AmbiguousSymbol, BhavcastError, MethodNotAllowed
 
 CONTENT_TYPE: Final = "application/problem+json"
 _encode = msgspec.json.Encoder().encode
@@ -40,7 +40,10 @@ def body(error: BhavcastError) -> bytes:
 
 def headers(error: BhavcastError) -> dict[str, str]:
     """Return the headers that go with the problem."""
-    return {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
+    told = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
+    if isinstance(error, MethodNotAllowed):
+        told["Allow"] = ", ".join(error.allowed)
+    return told
 
 
 def brief(error: BhavcastError) -> dict[str, Any]:

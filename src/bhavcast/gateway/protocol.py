@@ -67,6 +67,8 @@ _msgpack = msgspec.msgpack.Decoder(Message)
 _raw_json = msgspec.json.Decoder()
 _raw_msgpack = msgspec.msgpack.Decoder()
 # "Expected `int`, got `str` - at `$.hz`"
+# What the decoders can say to arbitrary bytes; unhashable keys and impossible times of MessagePack included.
+_UNREADABLE: Final = (msgspec.DecodeError, ValueError, TypeError, OverflowError, RecursionError)
 _AT: Final = re.compile(r" - at `\$\.?([a-z_]*)[^`]*`$")
 
 
@@ -76,7 +78,7 @@ def read(payload: bytes | str, *, binary: bool) -> Message:
         message: Message = _msgpack.decode(payload) if binary else _json.decode(payload)  # type: ignore[arg-type]  # text is JSON
     except msgspec.ValidationError as error:
         raise _explain(str(error)) from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except _UNREADABLE as error:
         encoding = "MessagePack" if binary else "JSON"
         raise BadRequest(f"expected one {encoding} object, got something else: {error}") from error
     return message
@@ -91,7 +93,7 @@ def message_id(payload: bytes | str, *, binary: bool) -> int | None:
     """Fish the id out of a message that is wrong otherwise, so that the client knows which one was refused."""
     try:
         raw: Any = _raw_msgpack.decode(payload) if binary else _raw_json.decode(payload)  # type: ignore[arg-type]  # text is JSON
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except _UNREADABLE:
         return None
     found = raw.get("id") if isinstance(raw, dict) else None
     return found if isinstance(found, int) and not isinstance(found, bool) else None

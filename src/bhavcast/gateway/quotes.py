@@ -15,9 +15,9 @@ from bhavcast.domain.errors import BadRequest, Behind, BhavcastError, NoDataYet,
 from bhavcast.domain.position import Position
 from bhavcast.domain.shape import Shape, parse_depth, parse_fields
 from bhavcast.gateway import problems
+from bhavcast.gateway.etag import matches
 from bhavcast.gateway.gateway import Gateway
 
-MAX_BATCH: Final = 500
 JSON: Final = "application/json"
 
 
@@ -31,6 +31,8 @@ class Answer(NamedTuple):
     rows: tuple[Row, ...] = ()
     pos: str | None = None
     retry_after: int | None = None
+    # Whether it stays right as long as none of `rows` changes.
+    lasting: bool = False
 
     @property
     def stamp(self) -> int | None:
@@ -55,9 +57,9 @@ def stock(gateway: Gateway, symbol: str, query: str, if_none_match: str | None) 
         return refusal(error)
     gateway.count_reads((row,), 1)
     etag = f'"{gateway.replica.epoch}:{row.rev}:{gateway.link}"'
-    if if_none_match is not None and _matches(if_none_match, etag):
-        return Answer(304, b"", etag=etag, rows=(row,), pos=gateway.position)
-    return Answer(200, _encoded(gateway, row, shape), etag=etag, rows=(row,), pos=gateway.position)
+    if if_none_match is not None and matches(if_none_match, etag):
+        return Answer(304, b"", etag=etag, rows=(row,), pos=gateway.position, lasting=True)
+    return Answer(200, _encoded(gateway, row, shape), etag=etag, rows=(row,), pos=gateway.position, lasting=True)
 
 
 def batch(gateway: Gateway, query: str) -> Answer:
@@ -66,8 +68,9 @@ def batch(gateway: Gateway, query: str) -> Answer:
         asked = parameters(query, ("symbols", "since", "fields", "depth"))
         shape = _shape(asked)
         symbols = [text for text in asked.get("symbols", "").split(",") if text]
-        if not 1 <= len(symbols) <= MAX_BATCH:
-            raise TooManySymbols(f"expected 1 to {MAX_BATCH} symbols, got {len(symbols)}", field="symbols")
+        most = gateway.limits.symbols_per_message
+        if not 1 <= len(symbols) <= most:
+            raise TooManySymbols(f"expected 1 to {most} symbols, got {len(symbols)}", field="symbols")
         if "since" in asked:
             return _since(gateway, symbols, Position.parse(asked["since"], field="since"), shape)
     except BhavcastError as error:
@@ -83,7 +86,8 @@ def batch(gateway: Gateway, query: str) -> Answer:
             rows.append(found)
     gateway.count_reads(rows, len(symbols))
     body = b"[" + b",".join(parts) + b"]"
-    return Answer(200, body, rows=tuple(rows), pos=gateway.position)
+    # A symbol that cannot be answered now may be the next moment, without any of the others changing.
+    return Answer(200, body, rows=tuple(rows), pos=gateway.position, lasting=len(rows) == len(symbols))
 
 
 def _since(gateway: Gateway, symbols: list[str], position: Position, shape: Shape) -> Answer:
@@ -168,9 +172,3 @@ def _decoded(symbol: str) -> str:
         return unquote(symbol, errors="strict")
     except UnicodeDecodeError as error:
         raise BadRequest("expected a symbol in UTF-8", field="symbol") from error
-
-
-def _matches(if_none_match: str, etag: str) -> bool:
-    return if_none_match.strip() == "*" or etag in (
-        each.strip().removeprefix("W/") for each in if_none_match.split(",")
-    )

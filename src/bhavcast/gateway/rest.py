@@ -159,17 +159,40 @@ def _query(request: Request[Any, Any, Any]) -> str:
     return str(request.scope["query_string"].decode("latin-1"))
 
 
-@get("/api/stock/{symbol:str}", responses=_responses(Quote, _EXAMPLE, 404, 409, 503), tags=["Quotes"])
+def _answer_stock(request: Request[Any, Any, Any]) -> Response[bytes]:
+    # Before the framework reads the parameters: both ways refuse the same with the same words.
+    _count_route(request)
+    gateway = _gateway(request)
+    raw = request.scope["raw_path"].decode("latin-1").removeprefix("/api/stock/")
+    etag = next((value.decode("latin-1") for name, value in request.scope["headers"] if name == b"if-none-match"), None)
+    return _told(gateway, quotes.stock(gateway, raw, _query(request), etag))
+
+
+def _answer_batch(request: Request[Any, Any, Any]) -> Response[bytes]:
+    _count_route(request)
+    gateway = _gateway(request)
+    return _told(gateway, quotes.batch(gateway, _query(request)))
+
+
+@get(
+    "/api/stock/{symbol:str}",
+    before_request=_answer_stock,
+    responses=_responses(Quote, _EXAMPLE, 404, 409, 503),
+    tags=["Quotes"],
+)
 async def stock(
     request: Request[Any, Any, Any], symbol: Symbol, fields: Fields = None, depth: DepthLevels = None
 ) -> Response[bytes]:
     """Answer one quote. An ETag comes with it; with If-None-Match the answer is 304 while nothing has changed."""
-    raw = request.scope["raw_path"].decode("latin-1").removeprefix("/api/stock/")
-    gateway = _gateway(request)
-    return _told(gateway, quotes.stock(gateway, raw, _query(request), request.headers.get("if-none-match")))
+    raise AssertionError("answered before")
 
 
-@get("/api/stocks/batch", responses=_responses(list[Quote], [_EXAMPLE], 503), tags=["Quotes"])  # type: ignore[valid-type]  # made at run time from the table of fields
+@get(
+    "/api/stocks/batch",
+    before_request=_answer_batch,
+    responses=_responses(list[Quote], [_EXAMPLE], 503),  # type: ignore[valid-type]  # made at run time from the table of fields
+    tags=["Quotes"],
+)
 async def batch(
     request: Request[Any, Any, Any],
     symbols: Annotated[str, Parameter(description="Up to 500 symbols with commas between.")] = "",
@@ -181,8 +204,7 @@ async def batch(
 
     With `since` an object: its `pos` is the next `since`, `recovered` tells whether `q` is only what changed.
     """
-    gateway = _gateway(request)
-    return _told(gateway, quotes.batch(gateway, _query(request)))
+    raise AssertionError("answered before")
 
 
 @get("/api/stocks", tags=["Scrips"], responses=_responses(dict[str, Any], {"stocks": [], "next": None}))
@@ -330,7 +352,9 @@ def _on_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[
     if isinstance(error, NotFoundException):
         return _refused(UnknownRoute(f"nothing is served at {request.url.path[:80]}; see /docs"))
     if isinstance(error, MethodNotAllowedException):
-        return _refused(MethodNotAllowed(f"expected another method than {request.method} for {request.url.path[:80]}"))
+        # Nothing of this can be written to.
+        detail = f"expected another method than {request.method} for {request.url.path[:80]}"
+        return _refused(MethodNotAllowed(detail, allowed=("GET", "HEAD", "OPTIONS")))
     if isinstance(error, ValidationException):
         first = error.extra[0] if isinstance(error.extra, list) and error.extra else {}
         key = first.get("key") if isinstance(first, dict) else None
@@ -389,7 +413,8 @@ def build(gateway: Gateway, exposition: Exposition, *, max_body: int) -> Litesta
             title="Bhavcast",
             version=bhavcast.__version__,
             description="Real-time market data of BSE: quotes, indices, market state, streams.",
-            path="/",
+            path="/openapi.json",
+            use_handler_docstrings=True,
             render_plugins=[JsonRenderPlugin(path="/openapi.json")],
         ),
         request_max_body_size=max_body,

@@ -13,14 +13,14 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 
-from bhavcast.domain.errors import BhavcastError, TooManyConnections, Unavailable, UnknownRoute
-from bhavcast.gateway import hot, problems, rest, sse
+from bhavcast.domain.errors import UnknownRoute
+from bhavcast.gateway import hot, rest, sse
 from bhavcast.gateway.edge import CONSTANT_HEADERS, Edge, Gate
 from bhavcast.gateway.gateway import Gateway
 from bhavcast.gateway.pace import Pace
 from bhavcast.gateway.pages import Page, content_security_policy
 from bhavcast.gateway.session import Session
-from bhavcast.gateway.websocket import WebSocket
+from bhavcast.gateway.websocket import WebSocket, refusal
 from bhavcast.telemetry.metrics import Exposition, HttpCounters, Sample
 
 log = structlog.get_logger()
@@ -29,7 +29,6 @@ SWEEP_S: Final = 0.25
 DRAIN_S: Final = 2.0
 RETRY_MS: Final = 5000
 KEEP_ALIVE_S: Final = 75
-MAX_BODY: Final = 64 * 1024
 
 
 class Quiet(uvicorn.Server):
@@ -60,18 +59,19 @@ class GatewayServer:
         self.counters = HttpCounters()
         self._gauges = gauges
         self._pace = Pace(gateway.hub)
-        app = rest.build(gateway, Exposition(self.counters, self._samples), max_body=MAX_BODY)
+        limits = gateway.limits
+        app = rest.build(gateway, Exposition(self.counters, self._samples), max_body=limits.body_bytes)
         edge = Edge(
             app,  # type: ignore[arg-type]  # ASGI by two descriptions
             gate,
             self.counters,
             pages,
             policy=content_security_policy(None),
-            max_body=MAX_BODY,
+            max_body=limits.body_bytes,
             streams={"/api/stream": sse.stream(gateway)},
             draining=lambda: gateway.draining,
         )
-        protocol = hot.bind(gateway, self.counters, gate.host_allowed, CONSTANT_HEADERS)
+        protocol = hot.bind(gateway, self.counters, gate.host_allowed, CONSTANT_HEADERS, max_url=limits.url_bytes)
         self._server = Quiet(
             uvicorn.Config(
                 edge,
@@ -91,11 +91,18 @@ class GatewayServer:
         """Serve until `stop`."""
         pace = asyncio.create_task(self._pace.run())
         sweep = asyncio.create_task(self._sweep())
+        serve = asyncio.create_task(self._server.serve(sockets=[self._listener]))
         try:
-            await self._server.serve(sockets=[self._listener])
+            # Without its pace or its sweep a server only looks alive.
+            await asyncio.wait((serve, pace, sweep), return_when=asyncio.FIRST_COMPLETED)
         finally:
+            self._server.should_exit = True
             for task in (pace, sweep):
                 task.cancel()
+            await asyncio.gather(serve, pace, sweep, return_exceptions=True)
+        for task in (serve, pace, sweep):
+            if not task.cancelled() and (fault := task.exception()) is not None:
+                raise fault
 
     @property
     def started(self) -> bool:
@@ -119,7 +126,8 @@ class GatewayServer:
             await asyncio.sleep(SWEEP_S)
             self._gateway.hub.sweep(loop.time())
             for count, member in enumerate(list(self._gateway.members), start=1):
-                member.beat(loop.time())
+                if member in self._gateway.members:  # not gone meanwhile
+                    member.beat(loop.time())
                 if count % 64 == 0:
                     await asyncio.sleep(0)
 
@@ -139,35 +147,23 @@ class GatewayServer:
         refused = self._gate.check(hosts[0] if len(hosts) == 1 else None, origin, strict=True)
         if refused is None and request.path.partition("?")[0] != "/ws":
             refused = UnknownRoute("WebSocket is served at /ws")
-        if refused is None and len(self._gateway.members) >= self._gateway.limits.connections:
-            refused = TooManyConnections(f"at most {self._gateway.limits.connections} streaming clients are served")
-        if refused is None and not self._gateway.ready:
-            refused = Unavailable("the board is not here yet")
+        if refused is None:
+            refused = self._gateway.full_up()
         if refused is None:
             return None
-        return _refusal(ws, refused)
+        return refusal(ws, refused)
 
     # -- figures ----------------------------------------------------------------------------------------------------
 
     def _samples(self) -> dict[str, list[Sample]]:
         gateway = self._gateway
-        cohorts = gateway.hub.cohorts.values()
         told: dict[str, list[Sample]] = {
             "bhavcast_rev": [((), float(gateway.replica.rev))],
             "bhavcast_scrips": [((), float(len(gateway.replica.order)))],
             "bhavcast_stream_clients": [(("all",), float(len(gateway.members)))],
-            "bhavcast_stream_frames_total": [((), float(sum(each.frames for each in cohorts)))],
-            "bhavcast_outbox_skipped_total": [((), float(sum(each.skips for each in cohorts)))],
+            "bhavcast_stream_frames_total": [((), float(gateway.hub.frames))],
+            "bhavcast_outbox_skipped_total": [((), float(gateway.hub.skips))],
             "cache_hit_rate": [((), gateway.fresh_reads / gateway.reads if gateway.reads else 1.0)],
             "bhavcast_feed_state": [((name, state), 1.0) for name, state in gateway.feed_states().items()],
         }
         return told | self._gauges()
-
-
-def _refusal(ws: ServerProtocol, error: BhavcastError) -> Response:
-    response = ws.reject(error.status, problems.body(error).decode())
-    del response.headers["Content-Type"]
-    response.headers["Content-Type"] = problems.CONTENT_TYPE
-    for name, value in problems.headers(error).items():
-        response.headers[name] = value
-    return response

@@ -1,6 +1,5 @@
 """One stream client's conversation: what it says, what it is told, what it holds. The wire is somebody else's."""
 
-import asyncio
 import random
 import secrets
 from collections import deque
@@ -8,10 +7,10 @@ from typing import Any, Final
 
 import structlog
 
-from bhavcast.board.board import Row
+from bhavcast.board.board import LISTED, Row
 from bhavcast.domain.errors import BadRequest, BhavcastError, TooManySymbols, UnknownSymbol
 from bhavcast.domain.instrument import INDEX_PREFIX
-from bhavcast.domain.position import Position
+from bhavcast.domain.position import NOWHERE, Position
 from bhavcast.domain.shape import Shape, parse_depth, parse_fields
 from bhavcast.gateway import close_codes, problems, protocol
 from bhavcast.gateway.gateway import Gateway
@@ -27,6 +26,7 @@ FLAWS: Final = 10  # malformed messages in FLAWS_WITHIN_S, then the connection i
 FLAWS_WITHIN_S: Final = 60.0
 AHEAD_WAIT_S: Final = 2.0  # how long a reader that knows more than this gateway is kept waiting
 AHEAD_LOOK_S: Final = 0.05
+LINED_UP: Final = 64  # messages kept while a resume waits
 NO_DATA_AFTER_S: Final = 5.0
 RESET_JITTER_S: Final = 1.0
 
@@ -47,7 +47,12 @@ class Session:
         self._items: dict[str, set[int]] = {}
         self._flaws: deque[float] = deque(maxlen=FLAWS)
         self._unseen: list[tuple[float, str]] = []
-        self._waiting: asyncio.Task[None] | None = None
+        # While a resume waits for the replica: the messages after it, which must not overtake it.
+        self._waiting = False
+        self._behind_it: deque[bytes | str] = deque()
+        # After a reset, until the snapshots begin: what is held is not sent yet, so no position may be told.
+        self._pending = False
+        self._open = True
         gateway.members.add(self)
         self._tell(self._hello())
 
@@ -56,9 +61,21 @@ class Session:
     def receive(self, payload: bytes | str) -> None:
         """Handle one message; whatever is wrong with it is answered, never raised."""
         try:
-            self._handle(protocol.read(payload, binary=self._binary))
+            if self._waiting:
+                self._line_up(payload)
+            else:
+                self.handle(payload)
         except BhavcastError as error:
             self._refuse(error, protocol.message_id(payload, binary=self._binary))
+
+    def handle(self, payload: bytes | str) -> None:
+        """Handle one message; raise what is wrong with it."""
+        self._handle(protocol.read(payload, binary=self._binary))
+
+    def _line_up(self, payload: bytes | str) -> None:
+        if len(self._behind_it) >= LINED_UP:
+            raise BadRequest(f"expected at most {LINED_UP} messages before the answer to resume", field="t")
+        self._behind_it.append(payload)
 
     def _handle(self, message: protocol.Message) -> None:
         if message.id is not None and not 0 <= message.id <= protocol.MAX_ID:
@@ -119,7 +136,7 @@ class Session:
             self._take({item: slots for item, slots in ok.items() if item not in self._items}, message.id)
 
     def _resume(self, message: protocol.Resume) -> None:
-        if self._items or self._waiting is not None:
+        if self._items:
             raise BadRequest("expected resume before any subscription of this connection", field="t")
         position = Position.parse(message.pos)
         shape, hz = self._wish(message.fields, message.depth, message.hz)
@@ -128,50 +145,72 @@ class Session:
         self._show(shape, hz)
         if position.rev > self._gateway.replica.rev:
             # It comes from a gateway that is ahead of this one: nothing older than what it knows may be sent to it.
-            self._waiting = asyncio.get_running_loop().create_task(self._wait(message.id, position, ok, bad))
+            self._waiting = True
+            until = self._gateway.clock.monotonic() + AHEAD_WAIT_S
+            self._gateway.later(AHEAD_LOOK_S, lambda: self._look(message, position, until))
         else:
             self._go_on(message.id, position, ok, bad)
 
-    async def _wait(self, message_id: int | None, position: Position, ok: dict[str, set[int]], bad: list[Any]) -> None:
-        replica = self._gateway.replica
-        for _ in range(round(AHEAD_WAIT_S / AHEAD_LOOK_S)):
-            await asyncio.sleep(AHEAD_LOOK_S)
-            if replica.rev >= position.rev:
-                break
-        self._waiting = None
+    def _look(self, message: protocol.Resume, position: Position, until: float) -> None:
+        if not self._open:
+            return
+        gateway = self._gateway
+        replica = gateway.replica
+        if replica.rev < position.rev and gateway.clock.monotonic() < until:
+            gateway.later(AHEAD_LOOK_S, lambda: self._look(message, position, until))
+            return
+        self._waiting = False
         # Still below it, and hearing: that history is lost, and the reader has to begin anew. (With a bus that can be
         # deaf, a reader is sent away instead: 4010.)
         lost = replica.rev < position.rev
-        if lost and self._gateway.link != "ok":
+        if lost and gateway.link != "ok":
             self._sink.close(close_codes.POSITION_LOST.code, close_codes.POSITION_LOST.reason)
             return
-        self._go_on(message_id, Position("", position.rev) if lost else position, ok, bad)
+        ok, bad = self._expand(message.symbols)  # anew: a day may have begun meanwhile
+        self._go_on(message.id, NOWHERE if lost else position, ok, bad)
+        while self._behind_it and self._open:
+            self.receive(self._behind_it.popleft())
 
     def _go_on(self, message_id: int | None, position: Position, ok: dict[str, set[int]], bad: list[Any]) -> None:
         known = position.epoch == self._gateway.replica.epoch and not bad
         now = self._gateway.clock.monotonic()
         order = self._gateway.replica.order
-        rows = [order[slot] for slot in sorted(self._slots(ok))]
-        changed = sum(row.rev > position.rev for row in rows) if known else len(rows)
-        answer = {"t": "resumed", "id": message_id, "recovered": known, "changed": changed}
-        self._tell(answer | ({"bad": bad} if bad else {}))
+        # A scrip that came to a group since is no part of what was held.
+        late = self._late(ok, position.rev) if known else set()
+        rows = [order[slot] for slot in sorted(self._slots(ok) - late)]
+        answer: dict[str, Any] = {"t": "resumed", "id": message_id, "recovered": known, "changed": len(rows)}
+        answer |= {"bad": bad} if bad else {}
         if known:
             self._items = ok
-            self._hub.resume(self.outbox, rows, position.rev, now, everything=EVERYTHING in ok)
+            self._hub.resume(self.outbox, rows, position.rev, answer, now, everything=EVERYTHING in ok and not late)
+            if late:
+                self._send(late, message_id, everything=EVERYTHING in ok)
         else:
+            self._tell(answer)
             self._take(ok, message_id)
-        self._tell({"t": "market", **self._gateway.fact("market")})
+        self._tell_facts()
+
+    def _late(self, items: dict[str, set[int]], rev: int) -> set[int]:
+        listed: dict[str, int] = self._gateway.fact(LISTED)
+        late = self._slots_of([symbol for symbol, since in listed.items() if since > rev])
+        return late & self._slots({item: slots for item, slots in items.items() if not item[0].isdigit()})
 
     # -- what is subscribed -----------------------------------------------------------------------------------------
 
     def _take(self, new: dict[str, set[int]], message_id: int | None) -> None:
-        held = self._slots(self._items)
+        self._send_again()  # first what is owed: the sync of the new ones speaks for everything
         self._items.update(new)
-        fresh = sorted(self._slots(new) - held)
+        # Also what another item brings already: who has just left that one may have let go of its rows.
+        self._send(self._slots(new), message_id, everything=EVERYTHING in new)
+
+    def _send(self, slots: set[int], message_id: int | None, *, everything: bool) -> None:
         order = self._gateway.replica.order
         now = self._gateway.clock.monotonic()
-        rows = [order[slot] for slot in fresh]
-        self._hub.add(self.outbox, rows, message_id, now, everything=EVERYTHING in new)
+        rows = [order[slot] for slot in sorted(slots)]
+        self._hub.add(self.outbox, rows, message_id, now, everything=everything)
+        self._expect(rows, now)
+
+    def _expect(self, rows: list[Row], now: float) -> None:
         self._unseen += [(now + NO_DATA_AFTER_S, row.symbol) for row in rows if not row.has_data]
 
     def _narrow(self) -> None:
@@ -267,37 +306,41 @@ class Session:
         """Tell of the new epoch; the snapshots follow a little later, not for all clients at once."""
         self._tell({"t": "reset", "epoch": self._gateway.replica.epoch})
         asked, self._items = list(self._items), {}
-        if asked:
-            delay = random.uniform(0, RESET_JITTER_S) * min(1.0, len(self._gateway.members) / 100)
-            asyncio.get_running_loop().call_later(delay, self._subscribe_again, asked)
-
-    def _subscribe_again(self, asked: list[str]) -> None:
-        if self not in self._gateway.members:
-            return
-        ok, gone = {}, []
         for text in asked:
             try:
                 item, slots = self._item(text)
             except BhavcastError:
-                gone.append(text)
+                self._tell({"t": "status", "symbol": text, "state": "unknown_symbol"})
             else:
-                ok[item] = slots
-        for symbol in gone:
-            self._tell({"t": "status", "symbol": symbol, "state": "unknown_symbol"})
-        self._take({item: slots for item, slots in ok.items() if item not in self._items}, None)
-        self._tell({"t": "market", **self._gateway.fact("market")})
+                self._items[item] = slots
+        self._tell_facts()
+        if self._items:
+            self._pending = True
+            share = min(1.0, len(self._gateway.members) / 100)
+            self._gateway.later(random.uniform(0, RESET_JITTER_S) * share, self._send_again)
+
+    def _send_again(self) -> None:
+        if self._open and self._pending and self._items:
+            self._send(self._slots(self._items), None, everything=EVERYTHING in self._items)
+        self._pending = False
 
     def admit(self, rows: list[Row]) -> None:
         """Give new rows to whoever follows the group or the whole they are in."""
         slots = {row.slot for row in rows}
+        fresh: set[int] = set()
         for item in [each for each in self._items if not each[0].isdigit()]:
-            now = self._item(item)[1]
-            if fresh := (now - self._items[item]) & slots:
-                self._items[item] |= fresh
-                order = self._gateway.replica.order
-                self._hub.add(
-                    self.outbox, [order[slot] for slot in sorted(fresh)], None, self._gateway.clock.monotonic()
-                )
+            try:
+                _, present = self._item(item)
+            except BhavcastError:
+                continue  # a group that lost its last scrip
+            new = (present - self._items[item]) & slots
+            self._items[item] |= new
+            fresh |= new
+        if fresh and not self._pending:
+            order, now = self._gateway.replica.order, self._gateway.clock.monotonic()
+            added = [order[slot] for slot in sorted(fresh)]
+            self._hub.admit(self.outbox, added, now)
+            self._expect(added, now)
 
     def beat(self, now: float) -> None:
         """Send a heartbeat after a silence, and what has to be said of scrips that stay without data."""
@@ -312,7 +355,7 @@ class Session:
             return
         beat: dict[str, Any] = {"t": "hb", "now": self._gateway.market.now_ms(), "feeds": self._gateway.feed_states()}
         pos = self._hub.position(self.outbox)
-        if pos is not None and self._items:
+        if pos is not None and self._items and not self._pending:
             beat["pos"] = pos
         self._tell(beat)
 
@@ -326,8 +369,8 @@ class Session:
 
     def close(self) -> None:
         """Forget the client: its connection is gone."""
-        if self._waiting is not None:
-            self._waiting.cancel()
+        self._open = False
+        self._behind_it.clear()
         self._gateway.members.discard(self)
         self._hub.leave(self.outbox)
 
@@ -366,6 +409,12 @@ class Session:
         self._flaws.append(now)
         if len(self._flaws) == FLAWS and now - self._flaws[0] < FLAWS_WITHIN_S:
             self._sink.close(close_codes.PROTOCOL_ERROR.code, close_codes.PROTOCOL_ERROR.reason)
+
+    def _tell_facts(self) -> None:
+        """Say again what is not state of a scrip: what was said of it before may have been missed."""
+        self._tell({"t": "market", **self._gateway.fact("market")})
+        for name, feed in self._gateway.fact("feeds").items():
+            self._tell({"t": "feed", "feed": name, **feed})
 
     def _tell(self, message: dict[str, Any]) -> None:
         self._hub.tell(self.outbox, message, self._gateway.clock.monotonic())

@@ -7,57 +7,69 @@ Only the event that completes a position has an id, so the browser's `Last-Event
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
 
-from bhavcast.domain.errors import BadRequest, BhavcastError
+from bhavcast.domain.errors import BadRequest, BhavcastError, MethodNotAllowed
 from bhavcast.domain.position import Position
 from bhavcast.gateway.edge import App, Receive, Scope, Send, refuse
 from bhavcast.gateway.gateway import Gateway
 from bhavcast.gateway.quotes import parameters
 from bhavcast.gateway.session import Session
+from bhavcast.gateway.websocket import keep_kernel_buffers_small
+from bhavcast.hub.outbox import HIGH_WATER
 
-MAX_WAITING: Final = 256 * 1024
+CLOSE_TIMEOUT_S: Final = 1.0
 
 
 class EventSink:
     """Collects frames until the connection takes them; implements hub.port.Sink."""
 
-    def __init__(self) -> None:
+    def __init__(self, transport: asyncio.Transport | None = None) -> None:
+        self._transport = transport
         self._waiting: list[bytes] = []
         self._size = 0
         self.news = asyncio.Event()
-        self.closed: str | None = None
+        self.closed = asyncio.Event()
+        self.full = False
+        self.plain = False
+        self.write: Callable[[bytes], None] = self._add
 
-    def send(self, *parts: bytes, pos: str | None = None) -> None:
-        """Add one event."""
+    def frame(self, *parts: bytes, pos: str | None = None) -> bytes:
+        """Put one event together."""
         head = b"" if pos is None else f"id: {pos}\n".encode()
-        event = b"".join((head, b"data: ", *parts, b"\n\n"))
-        self._waiting.append(event)
-        self._size += len(event)
+        return b"".join((head, b"data: ", *parts, b"\n\n"))
+
+    def _add(self, framed: bytes) -> None:
+        self._waiting.append(framed)
+        self._size += len(framed)
+        self.full = self._size > HIGH_WATER
         self.news.set()
 
+    def send(self, *parts: bytes, pos: str | None = None) -> None:
+        """Put one event together and add it."""
+        self.write(self.frame(*parts, pos=pos))
+
     def buffered(self) -> int:
-        """Return the bytes that wait."""
-        return self._size
+        """Return the bytes that wait, here and in the connection."""
+        return self._size + (0 if self._transport is None else self._transport.get_write_buffer_size())
 
     def close(self, code: int, reason: str) -> None:
         """End the stream; the browser comes again by itself, with its position."""
-        self.closed = f"{code} {reason}"
-        self.news.set()
+        self.closed.set()
 
-    async def take(self) -> bytes:
-        """Wait for events and return them; nothing when the stream was closed."""
-        await self.news.wait()
-        self.news.clear()
-        taken = b"".join(self._waiting)
-        self._waiting.clear()
-        return taken
-
-    def taken(self) -> None:
-        """Note that the connection has taken what was handed out."""
-        self._size = sum(map(len, self._waiting))
+    async def pour(self, send: Send) -> None:
+        """Hand every event to the connection, as fast as it takes them."""
+        while True:
+            await self.news.wait()
+            self.news.clear()
+            body = b"".join(self._waiting)
+            self._waiting.clear()
+            await send({"type": "http.response.body", "body": body, "more_body": True})
+            self._size = sum(map(len, self._waiting))
+            self.full = self._size > HIGH_WATER
 
 
 def stream(gateway: Gateway) -> App:
@@ -65,7 +77,10 @@ def stream(gateway: Gateway) -> App:
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] != "GET":
-            await refuse(BadRequest("expected GET"), send)
+            await refuse(MethodNotAllowed(f"expected GET, got {scope['method']}", allowed=("GET",)), send)
+            return
+        if (refused := gateway.full_up()) is not None:
+            await refuse(refused, send)
             return
         try:
             asked = parameters(scope["query_string"].decode("latin-1"), ("symbols", "hz", "fields", "depth", "since"))
@@ -73,7 +88,7 @@ def stream(gateway: Gateway) -> App:
         except BhavcastError as error:
             await refuse(error, send)
             return
-        await _serve(gateway, message, receive, send)
+        await _serve(gateway, message, scope, receive, send)
 
     return app
 
@@ -100,30 +115,47 @@ def _message(asked: dict[str, str], scope: Scope) -> bytes:
     return msgspec.json.encode(message)
 
 
-async def _serve(gateway: Gateway, message: bytes, receive: Receive, send: Send) -> None:
-    sink = EventSink()
+async def _serve(gateway: Gateway, message: bytes, scope: Scope, receive: Receive, send: Send) -> None:
+    transport: asyncio.Transport | None = scope.get("bhavcast.transport")
+    if transport is not None:
+        keep_kernel_buffers_small(transport)
+    sink = EventSink(transport)
     session = Session(gateway, sink, binary=False)
-    gone = asyncio.create_task(_gone(receive, sink))
+    ends = [asyncio.create_task(each) for each in (_gone(receive), sink.closed.wait())]
     try:
-        session.receive(message)
+        try:
+            session.handle(message)
+        except BhavcastError as error:
+            await refuse(error, send)
+            return
         headers = [(b"content-type", b"text/event-stream"), (b"x-accel-buffering", b"no")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": b"retry: 2000\n\n", "more_body": True})
-        while True:
-            body = await sink.take()
-            if body:
-                await send({"type": "http.response.body", "body": body, "more_body": True})
-                sink.taken()
-            if sink.closed is not None:
-                break
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        pour = asyncio.create_task(sink.pour(send))
+        ends.append(pour)
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        if pour.done():
+            await pour
+        elif sink.buffered() and sink.closed.is_set():
+            # What it does not take now it never will, and a connection that is only closed waits for it for ever.
+            await asyncio.wait((pour,), timeout=CLOSE_TIMEOUT_S)
     finally:
-        gone.cancel()
+        for each in ends:
+            each.cancel()
         session.close()
+    await _end(scope, send)
 
 
-async def _gone(receive: Receive, sink: EventSink) -> None:
-    while True:
-        if (await receive())["type"] == "http.disconnect":
-            sink.close(0, "the client left")
-            return
+async def _end(scope: Scope, send: Send) -> None:
+    """End the answer, or cut the connection off where nobody reads it."""
+    try:
+        await asyncio.wait_for(send({"type": "http.response.body", "body": b"", "more_body": False}), CLOSE_TIMEOUT_S)
+    except TimeoutError:
+        transport = scope.get("bhavcast.transport")
+        if transport is not None:
+            transport.abort()
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

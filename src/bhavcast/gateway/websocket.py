@@ -6,6 +6,7 @@ measured, the number of sends costs, not the bytes, and the library's own send i
 
 import asyncio
 import socket
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -17,8 +18,10 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
-from bhavcast.gateway import protocol
+from bhavcast.domain.errors import BadHandshake, BhavcastError
+from bhavcast.gateway import problems, protocol
 from bhavcast.gateway.session import Session
+from bhavcast.hub.outbox import HIGH_WATER
 
 log = structlog.get_logger()
 
@@ -39,6 +42,18 @@ def frame_header(length: int, *, binary: bool) -> bytes:
     if length < 65536:
         return first + b"\x7e" + length.to_bytes(2, "big")
     return first + b"\x7f" + length.to_bytes(8, "big")
+
+
+def keep_kernel_buffers_small(transport: asyncio.Transport) -> None:
+    """Make what a slow client has not taken wait in this process, where it conflates."""
+    sock = transport.get_extra_info("socket")
+    if sock is not None and sock.family != socket.AF_UNIX:
+        sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, NOTSENT_LOWAT)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+
+
+def _nowhere(_: bytes) -> None:
+    """Drop a frame for a connection that is not open."""
 
 
 def _select_subprotocol(_: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol | None:
@@ -75,11 +90,16 @@ class WebSocket(asyncio.Protocol):
             subprotocols=_SUBPROTOCOLS, select_subprotocol=_select_subprotocol, max_size=max_bytes
         )
         self._session: Session | None = None
+        self._inbox: deque[Frame] = deque()
         self._message: list[bytes] = []
         self._text = True
         self._timer: asyncio.TimerHandle | None = None
         self.transport: asyncio.Transport | None = None
+        self.plain = True
         self.binary = False
+        self.full = False
+        # The transport's own, from the handshake until the first sign of an end.
+        self.write: Callable[[bytes], None] = _nowhere
 
     # -- asyncio speaks ---------------------------------------------------------------------------------------------
 
@@ -87,10 +107,8 @@ class WebSocket(asyncio.Protocol):
         """Take over a connection whose request follows as data."""
         self.transport = transport
         self._connections.add(self)
-        sock = transport.get_extra_info("socket")
-        if sock is not None and sock.family != socket.AF_UNIX:
-            sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, NOTSENT_LOWAT)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+        transport.set_write_buffer_limits(high=HIGH_WATER)
+        keep_kernel_buffers_small(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget everything of the client."""
@@ -100,6 +118,7 @@ class WebSocket(asyncio.Protocol):
         if self._session is not None:
             self._session.close()
             self._session = None
+        self.write = _nowhere
         self.transport = None
 
     def eof_received(self) -> bool:
@@ -115,11 +134,32 @@ class WebSocket(asyncio.Protocol):
             if isinstance(event, Request):
                 self._handshake(event)
             elif isinstance(event, Frame):
-                self._frame(event)
+                self._inbox.append(event)
+        self._read_on()
         self._flush()
+
+    def pause_writing(self) -> None:
+        """Listen no more to a client that does not take its answers, they would pile up; above HIGH_WATER."""
+        self.full = True
+        if self.transport is not None:
+            self.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """Listen again."""
+        self.full = False
+        self._read_on()
+        self._flush()
+        if self.transport is not None and not self.full:
+            self.transport.resume_reading()
+
+    def _read_on(self) -> None:
+        while self._inbox and not self.full:
+            self._frame(self._inbox.popleft())
 
     def shutdown(self) -> None:
         """End with the server: uvicorn calls this of every connection when it stops."""
+        if self._ws.state is State.CONNECTING:
+            self._abort()
         self.close(1012, "service restart")
 
     # -- the client speaks ------------------------------------------------------------------------------------------
@@ -128,6 +168,8 @@ class WebSocket(asyncio.Protocol):
         response = self._admit(self._ws, request, self.transport)
         if response is None:
             response = self._ws.accept(request)
+            if response.status_code != 101:
+                response = _in_one_shape(self._ws, response)
         self._ws.send_response(response)
         self._flush()
         if response.status_code == 101:
@@ -158,6 +200,7 @@ class WebSocket(asyncio.Protocol):
     def _flush(self) -> None:
         if self.transport is None or self.transport.is_closing():
             return
+        self.write = self.transport.write if self._ws.state is State.OPEN else _nowhere
         for data in self._ws.data_to_send():
             if data:
                 self.transport.write(data)
@@ -174,13 +217,13 @@ class WebSocket(asyncio.Protocol):
 
     # -- the hub speaks ---------------------------------------------------------------------------------------------
 
+    def frame(self, *parts: bytes, pos: str | None = None) -> bytes:
+        """Put one frame together. The position is in the message itself."""
+        return b"".join((frame_header(sum(map(len, parts)), binary=self.binary), *parts))
+
     def send(self, *parts: bytes, pos: str | None = None) -> None:
-        """Write one frame. The position is in the message itself."""
-        transport = self.transport
-        if transport is None or self._ws.state is not State.OPEN:
-            return
-        length = sum(map(len, parts))
-        transport.write(b"".join((frame_header(length, binary=self.binary), *parts)))
+        """Write one frame."""
+        self.write(self.frame(*parts))
 
     def buffered(self) -> int:
         """Return the bytes that wait in this process."""
@@ -200,6 +243,23 @@ class WebSocket(asyncio.Protocol):
             self._session = None
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self._abort)
+
+
+def refusal(ws: ServerProtocol, error: BhavcastError) -> Response:
+    """Return the response that refuses a handshake, in the one shape."""
+    response = ws.reject(error.status, problems.body(error).decode())
+    del response.headers["Content-Type"]
+    response.headers["Content-Type"] = problems.CONTENT_TYPE
+    for name, value in problems.headers(error).items():
+        response.headers[name] = value
+    return response
+
+
+def _in_one_shape(ws: ServerProtocol, refused: Response) -> Response:
+    response = refusal(ws, BadHandshake(str(ws.handshake_exc), status=refused.status_code))
+    if "Upgrade" in refused.headers:  # goes with 426
+        response.headers["Upgrade"] = refused.headers["Upgrade"]
+    return response
 
 
 def _is_utf8(payload: bytes) -> bool:

@@ -32,6 +32,8 @@ class Hub:
         self.cohorts: dict[tuple[Shape, float], Cohort] = {}
         self.outboxes: set[Outbox] = set()
         self.pumping: set[Outbox] = set()
+        # Of cohorts that are gone: a counter never falls.
+        self._gone_frames = self._gone_skips = 0
         # Whoever drives the hub is told of new cohorts, and that rows changed.
         self.opened: Callable[[Cohort], None] = lambda _: None
         self.noticed: Callable[[], None] = lambda: None
@@ -67,6 +69,8 @@ class Hub:
 
     def leave(self, outbox: Outbox) -> None:
         """Forget a client; idempotent."""
+        if outbox not in self.outboxes:
+            return
         self.outboxes.discard(outbox)
         self.pumping.discard(outbox)
         outbox.snaps.clear()
@@ -86,8 +90,19 @@ class Hub:
         return cohort
 
     def _drop_if_empty(self, cohort: Cohort) -> None:
-        if not cohort.members:
-            self.cohorts.pop((cohort.encoder.shape, cohort.hz), None)
+        if not cohort.members and self.cohorts.pop((cohort.encoder.shape, cohort.hz), None) is not None:
+            self._gone_frames += cohort.frames
+            self._gone_skips += cohort.skips
+
+    @property
+    def frames(self) -> int:
+        """Frames with quotes sent so far."""
+        return self._gone_frames + sum(cohort.frames for cohort in self.cohorts.values())
+
+    @property
+    def skips(self) -> int:
+        """Flushes that passed a client over so far."""
+        return self._gone_skips + sum(cohort.skips for cohort in self.cohorts.values())
 
     # -- subscriptions ----------------------------------------------------------------------------------------------
 
@@ -98,16 +113,33 @@ class Hub:
         outbox.snaps.append(Snap(rows, message_id, whole_market=everything))
         self.pump(outbox, now)
 
+    def admit(self, outbox: Outbox, rows: Sequence[Row], now: float) -> None:
+        """Add rows that came to a group, or to everything, which the client follows.
+
+        Its position speaks for the group as it is: from now on none is told until these rows have been shown.
+        """
+        if outbox.snaps:
+            outbox.snaps[0].extend(rows)
+        else:
+            outbox.snaps.append(Snap(rows, None))
+        snap = outbox.snaps[0]
+        if not snap.started:
+            self._start(outbox, snap, now, silent=True)
+        else:
+            slots = self._slots(outbox) | {row.slot for row in rows}
+            self.cohort(outbox).want(outbox, slots, everything=outbox.everything)
+        self.pump(outbox, now)
+
     def narrow(self, outbox: Outbox, slots: set[int], *, everything: bool = False) -> None:
         """Keep only these of the subscribed rows, at once."""
         for snap in outbox.snaps:
-            snap.rows = type(snap.rows)(row for row in snap.rows if row.slot in slots)
+            snap.narrow(slots)
             snap.whole_market = snap.whole_market and everything
         kept = slots & self._slots(outbox) if outbox.everything and not everything else outbox.slots & slots
         self.cohort(outbox).want(outbox, kept, everything=everything and outbox.everything)
 
     def _slots(self, outbox: Outbox) -> set[int]:
-        return {row.slot for row in self.board.order} if outbox.everything else outbox.slots
+        return {row.slot for row in self.cohort(outbox).rows(outbox)} if outbox.everything else outbox.slots
 
     def move(self, outbox: Outbox, hz: float) -> None:
         """Change a client's pace; its position stands."""
@@ -132,11 +164,20 @@ class Hub:
         new.join(outbox, behind=None)
         self._drop_if_empty(old)
 
-    def resume(self, outbox: Outbox, rows: Sequence[Row], since: int, now: float, *, everything: bool) -> int:
-        """Bring a client that holds these rows as of revision `since` up to date by one frame; return what changed."""
-        self.cohort(outbox).want(outbox, set() if everything else {row.slot for row in rows}, everything=everything)
+    def resume(
+        self, outbox: Outbox, rows: Sequence[Row], since: int, answer: dict[str, Any], now: float, *, everything: bool
+    ) -> None:
+        """Bring a client that holds these rows as of revision `since` up to date by one frame.
+
+        `answer` goes before it, with the number of quotes that changed.
+        """
+        cohort = self.cohort(outbox)
+        everything = everything and not any(row.hidden for row in rows)
+        cohort.want(outbox, {row.slot for row in rows}, everything=everything)
         outbox.behind = since
-        return self.cohort(outbox).catch_up(outbox, now, always=True)
+        news = cohort.news(outbox)
+        self.tell(outbox, {**answer, "changed": len(news)}, now)
+        cohort.bring(outbox, news, now, always=True)
 
     # -- driving ----------------------------------------------------------------------------------------------------
 
@@ -178,16 +219,17 @@ class Hub:
             self._sync(outbox, snap)
         outbox.sent_at = now
 
-    def _start(self, outbox: Outbox, snap: Snap, now: float) -> None:
+    def _start(self, outbox: Outbox, snap: Snap, now: float, *, silent: bool = False) -> None:
         # The position of the sync to come speaks for everything subscribed: what was held before must be complete to
         # the point where the new rows begin.
         cohort = self.cohort(outbox)
-        cohort.catch_up(outbox, now)
+        cohort.catch_up(outbox, now, silent=silent)
         snap.started = True
         outbox.snap_rev = outbox.behind = self.board.rev
         cohort.laggards.add(outbox)
         slots = self._slots(outbox) | {row.slot for row in snap.rows}
-        cohort.want(outbox, slots, everything=outbox.everything or snap.whole_market)
+        hidden = any(self.board.order[slot].hidden for slot in slots)
+        cohort.want(outbox, slots, everything=(outbox.everything or snap.whole_market) and not hidden)
 
     def _sync(self, outbox: Outbox, snap: Snap) -> None:
         assert outbox.snap_rev is not None, "a sync ends a snapshot that began"
@@ -199,16 +241,18 @@ class Hub:
 
     def tell(self, outbox: Outbox, message: dict[str, Any], now: float) -> None:
         """Send a message that carries no quotes."""
-        outbox.sink.send(frame.encode(message, binary=outbox.shape.binary))
+        outbox.sink.send(frame.encode(message, binary=outbox.shape.binary), pos=message.get("pos"))
         outbox.sent_at = now
 
     def tell_all(self, message: dict[str, Any], now: float) -> None:
-        """Send everyone a message that carries no quotes and moves no position; a full wire is passed over."""
+        """Send everyone a message that carries no quotes and moves no position.
+
+        A full wire too: these are few and short, and what is passed over here would never be said again.
+        """
         encoded = {binary: frame.encode(message, binary=binary) for binary in (False, True)}
         for outbox in self.outboxes:
-            if not outbox.full:
-                outbox.sink.send(encoded[outbox.shape.binary])
-                outbox.sent_at = now
+            outbox.sink.send(encoded[outbox.shape.binary])
+            outbox.sent_at = now
 
     def position(self, outbox: Outbox) -> str | None:
         """Return how far a client has come, or None while a snapshot is under way."""
@@ -225,13 +269,15 @@ class Hub:
             outbox.snap_rev = None
         for cohort in self.cohorts.values():
             cohort.reset()
+        for encoder in self.encoders.values():  # also those that no stream uses now, REST's
+            encoder.forget()
 
     def sweep(self, now: float) -> list[Outbox]:
         """Apply the slow policy: tell a client that it lags, close one whose wire makes no progress. Return the closed."""
         closed = []
         for outbox in self.outboxes:
             unsent = outbox.sink.buffered()
-            if unsent == 0 or unsent < outbox.stuck:
+            if not outbox.full or unsent < outbox.stuck:
                 outbox.stuck_since = None
             elif outbox.stuck_since is None:
                 outbox.stuck_since = now

@@ -29,6 +29,17 @@ class Snap:
         self.started = False
         self.whole_market = whole_market
 
+    def extend(self, rows: Sequence[Row]) -> None:
+        """Add rows."""
+        self.rows.extend(rows)
+        self.count += len(rows)
+
+    def narrow(self, slots: set[int]) -> None:
+        """Leave out the rows still to go that are not among these."""
+        before = len(self.rows)
+        self.rows = deque(row for row in self.rows if row.slot in slots)
+        self.count -= before - len(self.rows)
+
 
 class Outbox:
     """One client of the hub."""
@@ -38,6 +49,7 @@ class Outbox:
         "behind",
         "everything",
         "hz",
+        "own_rev",
         "passed_over",
         "sent_at",
         "shape",
@@ -57,13 +69,16 @@ class Outbox:
         self.everything = False
         # None: in step with its cohort. Otherwise the revision after which it needs a frame of its own.
         self.behind: int | None = None
+        # The revision of its last own frame, which may be past its cohort's last flush.
+        self.own_rev = 0
         self.snaps: deque[Snap] = deque()
         # While a snapshot is under way: the board's revision when its first piece was encoded. Until its `sync` no frame
         # may move the client's position.
         self.snap_rev: int | None = None
         self.sent_at = now
         self.passed_over = 0
-        # Unsent bytes at the last look and since when they have not become fewer: the slow policy's evidence.
+        # Of a full wire, the unsent bytes at the last look and since when they have not become fewer: the slow policy's
+        # evidence. A wire that is not full is written to, so its unsent bytes tell nothing.
         self.stuck = 0
         self.stuck_since: float | None = None
         self._getter: Callable[[Sequence[bytes]], Any] | None = None
@@ -71,7 +86,7 @@ class Outbox:
     @property
     def full(self) -> bool:
         """Whether the wire still holds so much that another frame would only wait there."""
-        return self.sink.buffered() > HIGH_WATER
+        return self.sink.full
 
     def want(self, slots: set[int]) -> None:
         """Replace what is subscribed."""

@@ -1,6 +1,6 @@
 """What the hub needs from its neighbours: rows it can have encoded, and a place to write frames to."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from bhavcast.domain.shape import Shape
@@ -16,6 +16,10 @@ class Row(Protocol):
     @property
     def has_data(self) -> bool:
         """Whether there is anything to show."""
+
+    @property
+    def hidden(self) -> bool:
+        """Whether it is no part of "everything": shown only to whoever asks for it by name."""
 
 
 class Board(Protocol):
@@ -45,10 +49,21 @@ class Encoder(Protocol):
 
 
 class Sink(Protocol):
-    """The client's end of the wire. Nothing here waits."""
+    """The client's end of the wire. Nothing here waits.
+
+    `full`: more than HIGH_WATER is unsent, and another frame would only wait there. `plain`: frames are those of a
+    WebSocket, so one that was made for another client of the encoding may be written. `write` takes one frame.
+    """
+
+    full: bool
+    plain: bool
+    write: Callable[[bytes], None]
+
+    def frame(self, *parts: bytes, pos: str | None = None) -> bytes:
+        """Put one frame together from `parts`; `pos` is the position it completes, for wires that carry it apart."""
 
     def send(self, *parts: bytes, pos: str | None = None) -> None:
-        """Write one frame made of `parts`; `pos` is the position it completes, for wires that carry it apart."""
+        """Put one frame together and write it."""
 
     def buffered(self) -> int:
         """Return how many bytes have been written and not been taken by the network."""

@@ -16,6 +16,10 @@ class Journal(Protocol):
     def failing(self) -> str | None:
         """Why records are being lost, or None."""
 
+    @property
+    def tail(self) -> int:
+        """Bytes written since the last checkpoint."""
+
     def begin(self, snapshot: Snapshot) -> None:
         """Open an epoch: an fsynced `open` record with the boot id, and a checkpoint of everything."""
 

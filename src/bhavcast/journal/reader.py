@@ -60,6 +60,12 @@ class Recovery:
     skipped: list[str] = field(default_factory=list)
 
     @property
+    def token(self) -> int:
+        """The newest token that any writer of this journal had; 0 without one."""
+        opened = 0 if self.opening is None else self.opening.token
+        return max(opened, 0 if self.snapshot is None else self.snapshot.token)
+
+    @property
     def market(self) -> int | None:
         """The last market time that is known, in milliseconds."""
         return None if self.snapshot is None else self.snapshot.market

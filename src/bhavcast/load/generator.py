@@ -99,7 +99,7 @@ class Generator(Generic[Result]):
         """The generator's process."""
         return self._process.pid
 
-    def wait_ready(self, timeout: float = 90.0) -> None:
+    def wait_ready(self, timeout: float = 150.0) -> None:
         """Wait until every connection stands and is served."""
         if self._read_line(timeout).strip() != b"ready":
             raise LoadError(self._said())

@@ -164,7 +164,7 @@ static void read_symbols(const char *name) {
 int main(int argc, char **argv) {
     begin();
     int count = atoi(option(argc, argv, "clients", NULL));
-    double seconds = atof(option(argc, argv, "seconds", "10")), patience = atof(option(argc, argv, "patience", "60"));
+    double seconds = atof(option(argc, argv, "seconds", "10")), patience = atof(option(argc, argv, "patience", "120"));
     per_client = atoi(option(argc, argv, "per_client", "50"));
     sample = atoi(option(argc, argv, "sample", "1"));
     path = option(argc, argv, "path", "/ws");

@@ -23,7 +23,7 @@ DEFAULTS = {
     "per_client": "50",
     "seconds": "10",
     "sample": "1",
-    "patience": "60",
+    "patience": "120",
     "path": "/ws",
     "headers": "",
     "first": "",

@@ -20,7 +20,12 @@ class Name(NamedTuple):
 NAMES: Final = (
     Name("http_requests_total", "counter", ("method", "route", "status"), "Requests answered."),
     Name("http_request_duration_seconds", "histogram", ("route",), "Time in the service per request."),
-    Name("cache_hit_rate", "gauge", (), "Quote reads answered with a live or quiet value, of all quote reads, 0 to 1."),
+    Name(
+        "cache_hit_rate",
+        "gauge",
+        (),
+        "Quote reads answered with a value that is neither stale nor missing, of all quote reads, 0 to 1.",
+    ),
     Name("bhavcast_rev", "gauge", (), "Revision of the board this gateway answers from."),
     Name("bhavcast_scrips", "gauge", (), "Scrips and indices on the board."),
     Name("bhavcast_ticks_total", "counter", ("source",), "Ticks received from a source."),

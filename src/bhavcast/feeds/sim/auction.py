@@ -16,18 +16,21 @@ def equilibrium(bids: list[int], asks: list[int], middle: int) -> tuple[int, int
     `bids[i]` and `asks[i]` are the shares wanted and offered at the i-th price, ascending. Of several such prices the
     one that leaves the smaller surplus, then the one nearest to position `middle`, then the lower one.
     """
-    supply, best = 0, (0, 0, 0)
-    demand = sum(bids)
-    at = middle
+    supply, demand = 0, sum(bids)
+    at, best, surplus, away = middle, 0, 0, 0
     for i, offered in enumerate(asks):
         supply += offered
-        matched = min(supply, demand)
-        if matched >= -best[0] and matched:
-            rank = (-matched, abs(demand - supply), abs(i - middle))
-            if rank < best:
-                best, at = rank, i
+        if demand < best:
+            break  # fewer buyers with every higher price
+        matched = supply
+        if demand < supply:
+            matched = demand
+        if matched and matched >= best:
+            rest, distance = abs(demand - supply), abs(i - middle)
+            if matched > best or rest < surplus or (rest == surplus and distance < away):
+                at, best, surplus, away = i, matched, rest, distance
         demand -= bids[i]
-    return at, -best[0]
+    return at, best
 
 
 class Auction:
@@ -46,8 +49,8 @@ class Auction:
         self.price = middle
         self.quantity = 0
 
-    def enter(self, bits: int, typical: float, lot: int) -> None:
-        """Add an order; most are willing to pay, or take, a little more than the middle."""
+    def enter(self, bits: int, typical: float, lot: int) -> bool:
+        """Add an order near the middle; return whether it is a bid."""
         lots = int(typical * SIZES[bits >> 8 & SIZE_MASK]) // lot or 1
         # The sum of two small uniform draws: near the middle more often than far from it.
         offset = (bits >> 1 & 7) + (bits >> 4 & 7) - 7
@@ -55,6 +58,7 @@ class Auction:
         side = self.bids if bits & 1 else self.asks
         side[at] += lots * lot
         self.orders += 1
+        return side is self.bids
 
     def find(self) -> None:
         """Find the price at which it would match now."""

@@ -4,9 +4,8 @@ Pure: it knows no clock and no event loop; whoever drives it says until when. Ev
 so how the time is sliced makes no difference to what happens.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from datetime import date, time
-from itertools import islice
 from random import Random
 from typing import Final
 
@@ -24,7 +23,7 @@ from bhavcast.feeds.sim.halts import LEVELS, Breaker, Halt
 from bhavcast.feeds.sim.indices import IndexState
 from bhavcast.feeds.sim.returns import World
 from bhavcast.feeds.sim.roster import indices_of, scrips_of
-from bhavcast.feeds.sim.scrip import Scrip
+from bhavcast.feeds.sim.sweep import Action, Sweep
 
 STEP_MS: Final = 10
 FACTOR_MS: Final = 500
@@ -41,39 +40,15 @@ REFERENCE_PERIOD_MS: Final = 900_000
 AUCTION_WEIGHT: Final[dict[Phase, float]] = {"pre_open_entry": 4.0, "cas_entry": 25.0, "auction_after_halt": 8.0}
 # A: the pace of one second varies by this part of it.
 PACE_SIGMA: Final = 0.3
-MOST_PER_TRADE: Final = 3.0
+# A day's turnover stays about the same at any rate: at a low one each tick tells of several trades, and larger ones, up
+# to this many times the usual size (what waits in the book bounds them further).
+LARGEST_TRADE: Final = 3.0
 
 DAY_BEGINS_AT: Final = time(DAY_BEGINS // 60, DAY_BEGINS % 60)
 
 _ENTRY: Final = CALL_AUCTION_PHASES - {"pre_open_match", "cas_match"}
 _HALT_PHASES: Final = ("halted", "auction_after_halt")
 _CLOSED: Final[frozenset[Phase]] = frozenset({"closing", "post_close", "closed"})
-_Action = Callable[[Scrip, int], Tick | None]
-
-
-class _Sweep:
-    """Something that every scrip of a group does once, a few at each step."""
-
-    def __init__(self, scrips: Sequence[Scrip], action: _Action, over_ms: int) -> None:
-        self._left: Iterator[Scrip] = iter(scrips)
-        self._action = action
-        self._each = -(-len(scrips) * STEP_MS // over_ms)
-
-    def step(self, now: int, out: list[Tick]) -> bool:
-        """Do the next few; return whether there may be more."""
-        some = list(islice(self._left, self._each))
-        self._do(some, now, out)
-        return len(some) == self._each
-
-    def drain(self, now: int, out: list[Tick]) -> None:
-        """Do all that is left."""
-        self._do(self._left, now, out)
-
-    def _do(self, scrips: Iterable[Scrip], now: int, out: list[Tick]) -> None:
-        for scrip in scrips:
-            tick = self._action(scrip, now)
-            if tick is not None:
-                out.append(tick)
 
 
 class Market:
@@ -93,11 +68,11 @@ class Market:
         self._index_closes = {index.basis.symbol: universe.closes.get(index.basis.symbol, 0) for index in self.indices}
         self._world = World(sectors, Random(seed).getrandbits)
         self._world.trades_per_tick = max(1, round(USUAL_RATE / rate))
-        self._world.qty_scale = min(USUAL_RATE / rate, MOST_PER_TRADE)
+        self._world.qty_scale = min(USUAL_RATE / rate, LARGEST_TRADE)
         self._groups = self._make_groups()
         self._busy: list[Group] = []  # the groups with something to do
         self._breaker = Breaker()
-        self._sweeps: list[_Sweep] = []
+        self._sweeps: list[Sweep] = []
         self._pending: list[Tick] = []
         self._forced: int | None = None
         self._next_turn = self._roll_at = self._session_end = 0
@@ -173,7 +148,7 @@ class Market:
         self._session_end = max([group.session[1] for group in self._groups], default=0)
         self._breaker.new_day()
         self._busy = []
-        self._sweeps = [_Sweep(self.scrips, lambda scrip, at: scrip.basis(at), BASIS_MS)]
+        self._sweeps = [Sweep(self.scrips, lambda scrip, at: scrip.basis(at), BASIS_MS, STEP_MS)]
         self._next_turn = self.now
 
     # Going on
@@ -366,8 +341,8 @@ class Market:
         if phase == "post_close":
             self._finish_indices(out)
 
-    def _sweep(self, group: Group, action: _Action) -> None:
-        self._sweeps.append(_Sweep(group.scrips, action, SWEEP_MS))
+    def _sweep(self, group: Group, action: Action) -> None:
+        self._sweeps.append(Sweep(group.scrips, action, SWEEP_MS, STEP_MS))
 
     def _finish_indices(self, out: list[Tick]) -> None:
         """Determine the closes of the indices, once their members' are known."""

@@ -309,30 +309,40 @@ class Scrip:
 
     def enter(self, now: int, world: World, weight: float) -> Tick:
         """Place an order in the call auction; return the tick of it."""
-        self.order(now, world, weight)
-        self.gather()
+        begins = self.auction is None
+        bid = self.order(now, world, weight)
         values: Values = {}
-        self.tell_bids(values)
-        self.tell_asks(values)
+        self._gather(bids=bid or begins, asks=begins or not bid)
+        if bid or begins:
+            self.tell_bids(values)
+        if begins or not bid:
+            self.tell_asks(values)
         self.tell_auction(values)
         if not self.stated:
             self.tell_basis(values)
         return Tick(self.symbol, now, values)
 
-    def order(self, now: int, world: World, weight: float) -> None:
-        """Place an order in the call auction, and look no further."""
-        if self.auction is None:
-            self.auction = self._new_auction(self.fair(now, world))
+    def order(self, now: int, world: World, weight: float) -> bool:
+        """Place an order in the call auction, and look no further; return whether it is a bid."""
+        auction = self.auction
+        if auction is None:
+            auction = self.auction = self._new_auction(self.fair(now, world))
             self.bid = self.ask = self.locked = 0
-        self.auction.enter(world.bits(32), self.size * weight, self.lot)
+        return auction.enter(world.bits(32), self.size * weight, self.lot)
 
     def gather(self) -> None:
         """Find where the call auction stands."""
+        self._gather(bids=True, asks=True)
+
+    def _gather(self, *, bids: bool, asks: bool) -> None:
         auction = self.auction
-        if auction is not None:
-            auction.find()
-            self.bids, self.asks = auction.bid_ladder(), auction.ask_ladder()
-            self.bid_total, self.ask_total = sum(auction.bids), sum(auction.asks)
+        if auction is None:
+            return
+        auction.find()
+        if bids:
+            self.bids, self.bid_total = auction.bid_ladder(), sum(auction.bids)
+        if asks:
+            self.asks, self.ask_total = auction.ask_ladder(), sum(auction.asks)
 
     def _new_auction(self, fair: int) -> Auction:
         lower, upper = self.lower, self.upper

@@ -1,0 +1,206 @@
+"""The first page in a real browser, against the real system."""
+
+import json
+import re
+import signal
+import time
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.conftest import System, Tab
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+ROWS = "#watched tbody tr"
+REFUSED = "ERR_CONNECTION_REFUSED"
+
+
+def shown_prices(tab: Tab) -> dict[str, float]:
+    cells = tab.page.eval_on_selector_all(
+        ROWS, "rows => rows.map(row => [row.dataset.symbol, row.cells[1].textContent])"
+    )
+    return {symbol: float(text.replace(",", "")) for symbol, text in cells if text != "–"}
+
+
+def until(tab: Tab, what: str, is_so: Callable[[], bool], seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
+        tab.page.wait_for_timeout(50)  # what the tab reports is heard only in its calls
+
+
+def assert_shows_what_rest_says(tab: Tab, system: System) -> None:
+    def same() -> bool:
+        shown = shown_prices(tab)
+        return len(shown) >= 10 and system.prices(list(shown)) == shown
+
+    # Prices move on between the two answers now and then.
+    until(tab, "the watchlist shows the prices that REST gives", same)
+
+
+def open_live(tab: Tab, url: str) -> None:
+    tab.page.goto(url)
+    expect(tab.page.locator("#link")).to_have_text("live")
+    until(tab, "ten prices", lambda: len(shown_prices(tab)) == 10)
+
+
+@pytest.mark.parametrize("where", ["gateway", "frontend"])
+def test_the_page_shows_moving_prices_and_what_they_are_worth(system, open_tab, where):
+    tab = open_tab()
+    open_live(tab, getattr(system, where) + "/")
+    before = shown_prices(tab)
+    until(tab, "a price moves", lambda: shown_prices(tab) != before)
+    assert_shows_what_rest_says(tab, system)
+
+    expect(tab.page.locator("#mode")).to_have_text("Simulated")
+    expect(tab.page.locator("#market")).to_have_text("Open · continuous trading")
+    expect(tab.page.locator("#feeds")).to_have_text("sim live")
+    expect(tab.page.locator("#virtual")).to_be_visible()
+    expect(tab.page.locator("#age")).to_have_text(re.compile(r"^\d\.\d s old$"))
+    expect(tab.page.locator("#clock")).to_have_text(re.compile(r"^10:3\d:\d\d$"))
+    expect(tab.page.locator("#alarms")).to_be_empty()
+    expect(tab.page.locator("#indices b").first).to_have_text(re.compile(r"^\d\d,\d{3}\.\d\d$"))
+    expect(tab.page.locator(".book tbody tr").first).to_have_text(re.compile(r"\d"))
+    expect(tab.page.locator("#breadth .counts")).to_have_text(re.compile(r"▲ \d+ up.*▼ \d+ down"))
+    tab.assert_content(system.gateway, system.frontend)
+
+
+@pytest.mark.parametrize("where", ["gateway", "frontend"])
+def test_the_page_survives_the_gateway_without_a_reload(system, open_tab, where):
+    tab = open_tab()
+    open_live(tab, getattr(system, where) + "/")
+    tab.page.evaluate("window.neverReloaded = true")
+    tab.assert_content(system.gateway, system.frontend)
+
+    tab.expected_complaint = REFUSED
+    system.kill()
+    alarm = tab.page.locator("#alarms")
+    expect(alarm).to_contain_text("The gateway is lost")
+    expect(alarm).to_contain_text("do not move")
+    expect(tab.page.locator("#link")).to_have_text(re.compile(r"^(lost, again in \d+ s|connecting…)$"))
+    expect(tab.page.locator("#market")).to_contain_text("(last known)")
+    assert len(shown_prices(tab)) == 10
+
+    system.up("--scrips", "300", "--rate", "25")
+    expect(tab.page.locator("#link")).to_have_text("live")
+    expect(alarm).to_be_empty()
+    assert_shows_what_rest_says(tab, system)
+    before = shown_prices(tab)
+    until(tab, "prices move again", lambda: shown_prices(tab) != before)
+    assert tab.page.evaluate("window.neverReloaded") is True
+    tab.assert_content(system.gateway, system.frontend)
+
+
+def test_a_gateway_that_says_nothing_is_lost_too(system, open_tab):
+    tab = open_tab()
+    open_live(tab, system.gateway + "/")
+    tab.expected_complaint = "Failed to load resource"
+    system.signal(signal.SIGSTOP)
+    try:
+        expect(tab.page.locator("#age")).to_have_text(re.compile("^STALE, "), timeout=25_000)
+        expect(tab.page.locator("#alarms")).to_contain_text("The gateway is lost", timeout=25_000)
+    finally:
+        system.signal(signal.SIGCONT)
+    expect(tab.page.locator("#link")).to_have_text("live", timeout=30_000)
+    assert_shows_what_rest_says(tab, system)
+
+
+def test_a_scrip_is_added_and_removed_by_keyboard_and_kept(system, open_tab):
+    tab = open_tab()
+    open_live(tab, system.gateway + "/")
+    tab.page.keyboard.press("/")
+    tab.page.keyboard.type("titan")
+    expect(tab.page.locator("#found [role=option]").first).to_contain_text("TITAN")
+    tab.page.keyboard.press("Enter")
+    row = tab.page.locator(f"{ROWS}[data-symbol='500114']")
+    expect(row).to_contain_text("TITAN")
+    expect(row.locator("td").first).to_have_text(re.compile(r"\d"))
+    expect(tab.page.locator("#scrip h2")).to_have_text("TITAN")
+
+    tab.page.reload()
+    expect(row.locator("td").first).to_have_text(re.compile(r"\d"))
+    row.focus()
+    tab.page.keyboard.press("Delete")
+    expect(row).to_have_count(0)
+    tab.page.reload()
+    until(tab, "ten prices", lambda: len(shown_prices(tab)) == 10)
+    expect(row).to_have_count(0)
+    tab.assert_content(system.gateway)
+
+
+def test_a_search_that_finds_nothing_says_so(system, open_tab):
+    tab = open_tab()
+    open_live(tab, system.gateway + "/")
+    tab.page.locator("#search").fill("nosuchscrip")
+    expect(tab.page.locator("#found")).to_contain_text("No scrip is called “nosuchscrip”.")
+    tab.assert_content(system.gateway)
+
+
+def test_of_the_market_table_only_the_rows_in_view_exist_and_are_subscribed(system, open_tab):
+    tab = open_tab()
+    open_live(tab, system.gateway + "/")
+    rows = tab.page.locator("#grid .rows .row:visible")
+    expect(rows).to_have_count(30)
+    tab.sent.clear()
+    tab.page.locator("#grid .head button", has_text="Scrip").click()
+    tab.page.locator("#choice").select_option("all")
+    expect(tab.page.locator("#count")).to_have_text("300 scrips")
+    first = tab.page.locator("#grid .row[aria-rowindex='2']")
+    expect(first.locator(".cell").nth(3)).to_have_text(re.compile(r"\d"))
+    assert rows.count() < 60
+
+    def asked() -> list[str]:
+        return [symbol for frame in tab.sent if '"sub"' in frame for symbol in json.loads(frame)["symbols"]]
+
+    until(tab, "the rows in view are subscribed", lambda: bool(asked()))
+    assert 10 < len(asked()) < 60
+
+    tab.page.locator("#grid .view").evaluate("view => view.scrollTop = view.scrollHeight")
+    last = tab.page.locator("#grid .row[aria-rowindex='301']")
+    expect(last.locator(".cell").nth(3)).to_have_text(re.compile(r"\d"))
+    assert rows.count() < 60
+    tab.assert_content(system.gateway)
+
+
+def test_the_market_table_is_sorted_by_what_moves(system, open_tab):
+    tab = open_tab()
+    open_live(tab, system.gateway + "/")
+    tab.page.locator("#choice").select_option("all")
+    percent = tab.page.locator("#grid .head button", has_text="%")
+    expect(tab.page.locator("#grid .head [aria-sort=descending]")).to_have_text("%")
+    percent.click()
+    expect(tab.page.locator("#grid .head [aria-sort=ascending]")).to_have_text("%")
+
+    def ascending() -> bool:
+        cells = tab.page.eval_on_selector_all(
+            "#grid .rows .row:not([hidden])",
+            "rows => rows.map(row => [+row.ariaRowIndex, row.children[5].textContent]).sort((a, b) => a[0] - b[0])",
+        )
+        shown = [float(text.strip("%").replace("−", "-")) for _, text in cells if text != "–"]
+        return len(shown) > 20 and shown == sorted(shown) and shown[0] < 0
+
+    until(tab, "the losers come first", ascending)
+    tab.assert_content(system.gateway)
+
+
+def test_the_reference_lists_the_routes_and_tries_them(system, open_tab):
+    for origin in (system.gateway, system.frontend):
+        tab = open_tab()
+        tab.page.goto(f"{origin}/docs")
+        route = tab.page.locator("[id='GET-/api/stock/{symbol}']")
+        route.get_by_role("button", name="Try it").click()
+        expect(route.locator("pre").first).to_contain_text('"symbol": "500325"')
+        expect(tab.page.locator("#start pre").first).to_contain_text(f"curl {system.gateway}/api/stock/RELIANCE")
+        tab.assert_content(system.gateway, system.frontend)
+
+
+def test_the_page_fits_a_phone(system, open_tab):
+    tab = open_tab(color_scheme="dark")
+    tab.page.set_viewport_size({"width": 390, "height": 844})
+    for path in ("/", "/docs"):
+        tab.page.goto(system.gateway + path)
+        expect(tab.page.locator("#link, #routes h3").first).to_be_visible()
+        width = tab.page.evaluate("document.documentElement.scrollWidth")
+        assert width <= 390, f"{path} is {width} px wide"

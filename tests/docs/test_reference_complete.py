@@ -1,0 +1,81 @@
+"""Every setting, command, error code and metric has its heading in docs/reference, and every heading its thing."""
+
+import importlib
+import pkgutil
+import re
+
+import pytest
+
+import bhavcast
+from bhavcast.app.config import SETTINGS
+from bhavcast.app.config_page import settings_page
+from bhavcast.cli.main import COMMANDS, build
+from bhavcast.cli.page import commands_page, names
+from bhavcast.domain.errors import BhavcastError
+from bhavcast.telemetry.metrics import NAMES
+
+HEADING = re.compile(r"^## `([^`]+)`$", re.MULTILINE)
+
+
+def error_codes() -> set[str]:
+    for module in pkgutil.walk_packages(bhavcast.__path__, "bhavcast."):
+        if not module.name.endswith("__main__") and ".load." not in module.name:
+            importlib.import_module(module.name)
+    found = {BhavcastError.code}
+    classes = [BhavcastError]
+    while classes:
+        for each in classes.pop().__subclasses__():
+            found.add(each.code)
+            classes.append(each)
+    return found
+
+
+THINGS = {
+    "settings": lambda: set(SETTINGS),
+    "commands": lambda: {f"bhavcast {' '.join(words)}" for words in names(build())},
+    "errors": error_codes,
+    "metrics": lambda: {name.name for name in NAMES},
+}
+
+
+@pytest.mark.parametrize("page", THINGS)
+def test_everything_has_its_heading_and_every_heading_its_thing(root, page):
+    described = HEADING.findall((root / "docs" / "reference" / f"{page}.md").read_text(encoding="utf-8"))
+    things = THINGS[page]()
+    assert sorted(things - set(described)) == [], f"not in docs/reference/{page}.md"
+    assert sorted(set(described) - things) == [], f"docs/reference/{page}.md describes what does not exist"
+    assert sorted(described) == sorted(set(described)), "described twice"
+
+
+@pytest.mark.parametrize(
+    ("page", "write", "how"),
+    [
+        ("settings", settings_page, "bhavcast config docs --write docs/reference/settings.md"),
+        ("commands", commands_page, "python -m bhavcast.cli.page > docs/reference/commands.md"),
+    ],
+)
+def test_a_written_page_is_current(root, page, write, how):
+    assert (root / "docs" / "reference" / f"{page}.md").read_text(encoding="utf-8") == write(), f"run: {how}"
+
+
+def test_every_command_states_its_exit_codes_and_has_an_example():
+    page = commands_page()
+    for entry in page.split("\n## ")[1:]:
+        name = entry.partition("`\n")[0].removeprefix("`")
+        assert re.search(r"Exit codes: 0 .* · 1 .* · 2 .* · 3 ", " ".join(entry.split())), name
+        assert f"  {name.partition(' ')[0]} {name.split()[1]}" in entry, name
+
+
+def test_every_command_file_is_registered(root):
+    files = {path.stem.removeprefix("cmd_") for path in (root / "src" / "bhavcast" / "cli").glob("cmd_*.py")}
+    assert files == set(COMMANDS)
+
+
+def test_every_setting_says_what_it_means_in_words_and_its_example_is_valid():
+    from bhavcast.app.config import load
+
+    for setting in SETTINGS.values():
+        assert len(setting.meaning) > 10, setting.name
+        example = ",".join(setting.example) if isinstance(setting.example, list) else str(setting.example)
+        others = {"BHAVCAST_SOURCE": "replay:x"} if setting.name == "speed" else {}
+        load(environ={**others, setting.variable: example})

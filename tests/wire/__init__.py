@@ -1,0 +1,1 @@
+"""Conversations on the wire, as vectors for clients in any language."""
