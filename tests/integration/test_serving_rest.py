@@ -86,6 +86,11 @@ async def test_nothing_can_be_written_to(hall: Venue, target: str):
     assert "GET" in (answer.header("allow") or "")
 
 
+async def test_what_is_not_served_is_not_served_by_any_method(hall: Venue):
+    for target in ("/nothing", "/api/nothing"):
+        (await hall.ask(request(target, method="POST"))).refused(404, "not_found")
+
+
 async def test_a_quote_has_the_numbers_that_ticked(venue: Venue):
     answer = await venue.read(RELIANCE)
     assert answer.header("content-type") == "application/json"
@@ -165,6 +170,11 @@ async def test_an_id_of_several_scrips_names_them(venue: Venue):
         ("/api/market/movers?limit=201", 400, "bad_request", "limit"),
         ("/api/ranges/999999", 404, "unknown_symbol", "symbol"),
         ("/api/nothing", 404, "not_found", None),
+        ("/nothing", 404, "not_found", None),
+        ("/nothing.json", 404, "not_found", None),
+        ("/openapi.json/more", 404, "not_found", None),
+        ("/openapi.json/openapi.json", 404, "not_found", None),
+        ("/ws", 404, "not_found", None),
         ("/api/stock/", 404, "not_found", None),
         ("/api/stock/500325/more", 404, "not_found", None),
         ("/api/stock", 404, "not_found", None),
@@ -475,3 +485,15 @@ async def test_a_fault_is_told_by_an_id_alone(monkeypatch: pytest.MonkeyPatch):
         assert logged[0]["incident"] in told["detail"]
         assert "division" not in told["detail"]
         assert "Traceback" not in told["detail"]
+
+
+async def test_no_answer_waits_for_an_acknowledgement(hall: Venue):
+    assert hall.listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    async with hall.line() as line:
+        loop = asyncio.get_running_loop()
+        took = []
+        for _ in range(20):
+            began = loop.time()
+            await line.ask(request("/health/live"))
+            took.append(loop.time() - began)
+        assert min(took[5:]) < 0.03  # each would be 40 ms

@@ -310,7 +310,7 @@ def step(writer: Board, what: str, one: Any, two: Any) -> dict[str, Any]:
     return {"instruments": [Instrument(symbol=f"60000{one}", id=f"S{one}", name="NEW LTD.")]}
 
 
-@settings(max_examples=200)
+@settings(max_examples=80)
 @given(STEPS, st.integers(0, 25))
 def test_replicas_from_any_beginning_and_the_fold_equal_the_writer(steps, late):
     writer = board(A, B, C)

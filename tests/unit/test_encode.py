@@ -146,7 +146,7 @@ def merged(held: dict[str, Any], news: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in result.items() if value is not None}
 
 
-@settings(max_examples=300)
+@settings(max_examples=80)
 @given(st.lists(TICK, min_size=1, max_size=12), SHAPES, st.sampled_from(["600001", "600002"]), st.data())
 def test_a_delta_since_any_position_merged_into_the_state_there_is_the_whole(ticks, shape, symbol, data):
     it, encoder = board(), Encoder(shape)
@@ -164,7 +164,7 @@ def test_a_delta_since_any_position_merged_into_the_state_there_is_the_whole(tic
         assert got == whole
 
 
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(st.lists(TICK, min_size=2, max_size=12), SHAPES)
 def test_deltas_from_flush_to_flush_add_up_to_the_whole(ticks, shape):
     it, encoder = board(), Encoder(shape)

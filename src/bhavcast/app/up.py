@@ -66,10 +66,12 @@ def listen(host: str, port: int, setting: str) -> socket.socket:
         listener.bind((host, port))
     except OSError as error:
         listener.close()
-        raise Unavailable(
+        refused = Unavailable(
             f"cannot listen on {host}:{port}: {error.strerror}; choose another with --{setting.replace('_', '-')}",
             field=setting,
-        ) from error
+        )
+        refused.retry_after = None
+        raise refused from error
     listener.listen(4096)
     listener.setblocking(False)
     return listener

@@ -140,7 +140,7 @@ class Client:
         if self._socket is None:
             return await self._connect()
         try:
-            # Not wait_for: before Python 3.12 it loses a cancellation that comes together with a frame.
+            # Not wait_for: in Python 3.11 it swallows a cancellation that meets a frame, and the stream would go on.
             async with asyncio.timeout(self._patience):
                 frame = await self._socket.recv()
             events = self.state.receive(frame)

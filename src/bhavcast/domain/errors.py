@@ -124,7 +124,7 @@ class Unavailable(BhavcastError):
     """The service cannot answer now; a retry can help."""
 
     code, status, temporary = "unavailable", 503, True
-    retry_after = 1
+    retry_after: int | None = 1
 
 
 class TooManyConnections(Unavailable):

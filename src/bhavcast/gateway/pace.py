@@ -69,6 +69,7 @@ class Pace:
             return
         self._news.clear()
         try:
-            await asyncio.wait_for(self._news.wait(), RETRY_S if cohort.laggards else 1.0)
+            async with asyncio.timeout(RETRY_S if cohort.laggards else 1.0):  # not wait_for: 3.11 can lose a cancel
+                await self._news.wait()
         except TimeoutError:
             return

@@ -34,6 +34,7 @@ from bhavcast.telemetry.metrics import Exposition
 log = structlog.get_logger()
 
 MAX_PAGE: Final = 1000
+_OPENAPI: Final = "/openapi.json"
 _PYTHON: Final[dict[field.Kind, Any]] = {
     field.Kind.PRICE: float,
     field.Kind.MONEY: float,
@@ -374,6 +375,8 @@ def _on_fault(request: Request[Any, Any, Any], error: Exception) -> Response[byt
 
 def _count_route(request: Request[Any, Any, Any]) -> None:
     scope: dict[str, Any] = dict(request.scope)
+    if scope["path"].startswith(_OPENAPI + "/"):
+        raise UnknownRoute(f"nothing is served at {scope['path'][:80]}; see /docs")
     seen = scope.get("bhavcast.seen")
     if seen is not None:
         seen["route"] = scope.get("path_template", "other")
@@ -413,9 +416,10 @@ def build(gateway: Gateway, exposition: Exposition, *, max_body: int) -> Litesta
             title="Bhavcast",
             version=bhavcast.__version__,
             description="Real-time market data of BSE: quotes, indices, market state, streams.",
-            path="/openapi.json",
+            # Not "/": below its path the framework answers whatever is not served with a page of its own.
+            path=_OPENAPI,
             use_handler_docstrings=True,
-            render_plugins=[JsonRenderPlugin(path="/openapi.json")],
+            render_plugins=[JsonRenderPlugin(path=["/", "/openapi.json"])],
         ),
         request_max_body_size=max_body,
         logging_config=None,

@@ -55,6 +55,10 @@ class GatewayServer:
     ) -> None:
         self._gateway = gateway
         self._listener = listener
+        if listener.family != socket.AF_UNIX:
+            # Connections inherit it. asyncio sets it only where a socket names its protocol, which `create_server` does
+            # not; without it an answer in two writes waits 40 ms for the client's delayed acknowledgement.
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._gate = gate
         self.counters = HttpCounters()
         self._gauges = gauges

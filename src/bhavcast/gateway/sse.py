@@ -7,6 +7,7 @@ Only the event that completes a position has an id, so the browser's `Last-Event
 """
 
 import asyncio
+import math
 from collections.abc import Callable
 from typing import Final
 
@@ -102,9 +103,12 @@ def _message(asked: dict[str, str], scope: Scope) -> bytes:
     for name, kind in (("hz", float), ("depth", int)):
         if name in asked:
             try:
-                message[name] = kind(asked[name])
+                number = kind(asked[name])
             except ValueError as error:
                 raise BadRequest(f"expected a number, got {asked[name][:40]!r}", field=name) from error
+            if not math.isfinite(number):  # JSON has no such number: it would be taken for one that was not given
+                raise BadRequest(f"expected a number, got {asked[name][:40]!r}", field=name)
+            message[name] = number
     if "fields" in asked:
         message["fields"] = asked["fields"].split(",") if "," in asked["fields"] else asked["fields"]
     last = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"last-event-id"), None)

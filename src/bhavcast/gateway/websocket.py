@@ -259,6 +259,7 @@ def _in_one_shape(ws: ServerProtocol, refused: Response) -> Response:
     response = refusal(ws, BadHandshake(str(ws.handshake_exc), status=refused.status_code))
     if "Upgrade" in refused.headers:  # goes with 426
         response.headers["Upgrade"] = refused.headers["Upgrade"]
+    response.headers["Sec-WebSocket-Version"] = "13"  # a client of another version has to be told (RFC 6455, 4.4)
     return response
 
 
