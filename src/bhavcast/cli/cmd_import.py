@@ -132,7 +132,9 @@ def _at_once(config: Any) -> Exit:
         for _ in range(TAKES_WITHIN_S * 10):
             time.sleep(0.1)
             if not is_pending(config):
-                note("the running system has taken it, as a new epoch")
+                note(
+                    "the running system describes its scrips by it, in a new epoch; what its source trades changes when it is started again"
+                )
                 return Exit.DONE
     report(
         CommandError(
