@@ -6,6 +6,8 @@ import re
 import subprocess
 import sys
 import sysconfig
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -170,6 +172,80 @@ def test_import_takes_whole_files_and_says_what_they_hold(tmp_path):
     done = call("import", "master", str(path), "--data", str(tmp_path / "data"))
     assert done.returncode == 1
     error_of(done)
+
+
+def test_of_several_files_the_first_that_is_refused_is_named_and_ends_it(tmp_path):
+    good, bad, after = (tmp_path / name for name in ("good.csv", "bad.csv", "after.csv"))
+    good.write_bytes(master_file(scrip(600001)))
+    bad.write_bytes(master_file(scrip(600001), scrip("nonsense")))
+    after.write_bytes(master_file(scrip(600001), scrip(600003)))
+    done = call("import", "master", *map(str, (good, bad, after)), "--data", str(tmp_path / "data"))
+    assert done.returncode == 1
+    assert "good.csv" in done.stdout
+    assert "after.csv" not in done.stdout
+    assert "error: bad.csv: row 3: " in done.stderr
+    assert "next: nothing of it was used; 1 of 3 files were imported before it" in done.stderr
+
+
+@pytest.mark.parametrize("command", [["quote", "TCS"], ["watch", "TCS"], ["verify"]])
+@pytest.mark.parametrize("url", ["localhost:5000", "ftp://x", "http://", "http://x:99999", "http://x/path"])
+def test_what_is_no_address_is_wrong_usage(command, url):
+    done = call(*command, "--url", url)
+    assert done.returncode == 2
+    assert "expected an address such as http://127.0.0.1:5000" in error_of(done)
+
+
+class _Other(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        body = b"<html>some other service</html>"
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_another_service_is_not_taken_for_this_one():
+    with HTTPServer(("127.0.0.1", 0), _Other) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            url = f"http://127.0.0.1:{server.server_port}"
+            verified = call("verify", "--url", url, "--frontend-url", url)
+            quoted = call("quote", "TCS", "--url", url)
+        finally:
+            server.shutdown()
+            thread.join()
+    assert verified.returncode == 1
+    assert re.search(r"^health +fail .*the answer has another form", verified.stdout, re.MULTILINE)
+    assert "defect" not in verified.stderr
+    assert quoted.returncode == 3
+    assert "expected an answer of this service" in error_of(quoted)
+
+
+def test_simulated_trading_is_recorded_faster_than_it_happens_and_the_same_each_time(tmp_path):
+    said = []
+    for name in ("a.rec", "b.rec"):
+        arguments = ["record", str(tmp_path / name), "--fast", "--at", "10:00", "--until", "10:05", "--scrips", "40"]
+        done = call(*arguments, "--json", "--data", str(tmp_path / "data"))
+        assert done.returncode == 0, done.stderr
+        told = json.loads(done.stdout)
+        said.append({name: told[name] for name in ("batches", "ticks")})
+        assert 290_000 <= told["last"] - told["first"] <= 300_100
+    assert said[0] == said[1]
+    assert said[0]["ticks"] > 10_000
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--fast", "--chaos", "drop=1%"], ["--until", "soon"], ["--until", "10:00", "--for", "5"]]
+)
+def test_a_recording_that_cannot_be_is_wrong_usage(arguments, tmp_path):
+    done = call("record", str(tmp_path / "a.rec"), *arguments, "--data", str(tmp_path))
+    assert done.returncode == 2
+    assert not (tmp_path / "a.rec").exists()
 
 
 def test_a_recording_holds_what_the_source_gave_and_is_never_written_over(tmp_path):

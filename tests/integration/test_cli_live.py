@@ -72,6 +72,22 @@ def test_quote_as_json_is_the_batch_as_it_came(system):
     assert (quote["symbol"], unknown["error"]["code"]) == ("500325", "unknown_symbol")
 
 
+def test_quote_shows_the_fields_and_the_levels_that_were_asked_for(system):
+    arguments = ["quote", "TCS", "--fields", "current_price,volume", "--depth", "2", "--url", system.url]
+    [quote] = json.loads(call(*arguments, "--json").stdout)
+    assert {"current_price", "volume", "depth"} <= quote.keys()
+    assert "open" not in quote
+    text = call(*arguments).stdout
+    assert "current_price" in text
+    assert "bid quantity" in text
+
+
+def test_quote_of_a_field_that_does_not_exist_is_refused(system):
+    done = call("quote", "TCS", "--fields", "colour", "--url", system.url)
+    assert done.returncode == 1
+    assert "colour" in done.stderr
+
+
 def test_quote_names_the_symbol_that_is_unknown_and_prints_the_others(system):
     done = call("quote", "999999", "TCS", "--url", system.url)
     assert done.returncode == 1

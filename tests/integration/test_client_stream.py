@@ -338,3 +338,25 @@ async def test_hanging_up_keeps_what_is_held_and_a_new_iteration_goes_on():
         assert not stream.connected
         await until_position(stream, 20)
         assert stream.quotes["500325"]["current_price"] == 12.5
+
+
+async def test_a_cancellation_in_the_turn_of_a_frame_ends_the_wait():
+    async with client("ws://127.0.0.1:1/ws") as stream:
+
+        class Ready:
+            """A connection whose frame comes in the very turn in which the user gives up."""
+
+            def __init__(self) -> None:
+                self.frame = asyncio.get_running_loop().create_future()
+
+            async def recv(self) -> str:
+                return str(await self.frame)
+
+        stream._socket = Ready()  # type: ignore[assignment]  # stands for a connection
+        waiting = asyncio.create_task(stream.receive())
+        await asyncio.sleep(0)
+        stream._socket.frame.set_result('{"t":"hb"}')  # type: ignore[union-attr]  # the one above
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        stream._socket = None

@@ -1,6 +1,7 @@
 """Look at a running system from outside, as a client would, and say of each promise whether it is kept."""
 
 import asyncio
+import json
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, Literal, NamedTuple
@@ -17,6 +18,7 @@ Status = Literal["pass", "fail", "not checked"]
 TICKING: Final = ("open", "closing_auction", "pre_open", "special")
 UNKNOWN: Final = "000001"
 LIVE_WITHIN_S: Final = 10.0
+SOME: Final = "IDX:SENSEX/members,IDX:SENSEX"
 QUIET_S: Final = 1.0  # how long a market that owes no update is listened to
 
 
@@ -58,6 +60,8 @@ class Verification:
             "batch": self._batch,
             "since": self._since,
             "stream": self._stream,
+            "server-sent events": self._events,
+            "page": self._own_page,
             "frontend": self._page,
             "documentation": self._docs,
             "metrics": self._metrics,
@@ -85,6 +89,9 @@ class Verification:
             status, detail = "fail", str(reason)
         except (BhavcastError, httpx.HTTPError) as error:
             status, detail = "fail", str(error) or type(error).__name__
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            # Another service, or another version of this one: whatever tripped over the answer says where.
+            status, detail = "fail", f"the answer has another form: {type(error).__name__}: {error}"
         return Check(name, status, detail, round((time.monotonic() - started) * 1000, 1))
 
     async def _health(self, rest: Rest) -> str:
@@ -130,8 +137,7 @@ class Verification:
 
     async def _stream(self, rest: Rest) -> str:
         url = self._url.replace("http", "ws", 1) + "/ws"
-        status = str(self._status.get("status", "unknown"))
-        due = status in TICKING
+        due = self._is_due()
         async with Client(url, hz=0) as stream:
             await stream.subscribe("*")
             try:
@@ -139,9 +145,48 @@ class Verification:
                     return await self._live(stream)
             except TimeoutError:
                 pass
+        raise self._silence(due, "connected and subscribed")
+
+    def _is_due(self) -> bool:
+        feeds = self._status.get("feeds", {}).values()
+        return self._status.get("status") in TICKING and any(feed.get("state") != "ended" for feed in feeds)
+
+    def _silence(self, due: bool, so_far: str) -> Exception:
+        """Judge that no update came."""
+        status = self._status.get("status", "unknown")
         if not due:
-            raise NotDue(f"connected and subscribed; no live update is due: the market is {status}")
-        raise Broken(f"expected a live update within {LIVE_WITHIN_S:g} s, the market is {status}")
+            why = f"the market is {status}" if status not in TICKING else "the source has nothing more to give"
+            return NotDue(f"{so_far}; no live update is due: {why}")
+        return Broken(f"{so_far}; expected a live update within {LIVE_WITHIN_S:g} s, the market is {status}")
+
+    async def _events(self, rest: Rest) -> str:
+        due = self._is_due()
+        kinds: list[str] = []
+        try:
+            async with (
+                asyncio.timeout(LIVE_WITHIN_S if due else QUIET_S),
+                httpx.AsyncClient(base_url=self._url, trust_env=False) as http,
+                http.stream("GET", "/api/stream", params={"symbols": SOME}) as answer,
+            ):
+                _expect(answer.status_code == 200, f"expected 200, got {answer.status_code}")
+                async for line in answer.aiter_lines():
+                    if line.startswith("data:"):
+                        kinds.append(json.loads(line[5:])["t"])
+                    if kinds and kinds[-1] == "u" and "sync" in kinds:
+                        return f"{' '.join(dict.fromkeys(kinds))}: a snapshot, then a live update"
+                raise Broken(f"the stream ended after {' '.join(kinds) or 'nothing'}")
+        except TimeoutError:
+            pass
+        _expect("sync" in kinds, f"expected a snapshot, got {' '.join(kinds) or 'nothing'}")
+        raise self._silence(due, "a snapshot came")
+
+    async def _own_page(self, rest: Rest) -> str:
+        page = await rest.get("/")
+        _expect("html" in page.headers.get("content-type", ""), "expected a page at /")
+        scripts = [piece.partition('"')[0] for piece in page.text.split(' src="')[1:]]
+        for script in scripts:
+            await rest.get(script)
+        return f"{len(page.text):,} characters, and {', '.join(scripts) or 'no script'}"
 
     async def _live(self, stream: Client) -> str:
         whole, synced = 0, False

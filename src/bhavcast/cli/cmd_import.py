@@ -9,10 +9,11 @@ from cyclopts import Parameter
 
 from bhavcast.cli.command import command
 from bhavcast.cli.output import CommandError, Exit, JsonFlag, fail, json, note, report, table, working
+from bhavcast.domain.errors import BadFile
 
 _ABOUT = (
     "A file is taken whole or not at all: where a row is wrong, the row and the reason are named and what was there "
-    "before still stands. A running system takes an import at its next day roll, or at once with --now."
+    "before still stands; of several files the first that is refused ends it. A running system takes an import at its next day roll, or at once with --now."
 )
 TAKES_WITHIN_S = 10
 DataFlag = Annotated[str | None, Parameter(name="--data", help="data folder [default: var]", show_default=False)]
@@ -89,26 +90,41 @@ def _import(
     if not files:
         fail(f"import {kind} — expected one file or more, got none", code=Exit.USAGE)
     config = load({"data": data}, file=config_file).config
-    reports = []
+    reports: list[dict[str, Any]] = []
+    refused: CommandError | None = None
     for path in files:
-        with working(f"importing {path.name}"):
-            done = import_file(config, kind, path, date=date, partial=partial, force=force)
+        try:
+            with working(f"importing {path.name}"):
+                done = import_file(config, kind, path, date=date, partial=partial, force=force)
+        except BadFile as error:
+            refused = _refusal(path, error, len(reports), len(files))
+            break
         reports.append(done)
         if as_json:
             json(done)
         for warning in done["warnings"]:
             note(f"warning: {path.name}: {warning}")
-    if not as_json:
+    if reports and not as_json:
         _show(reports)
-    if not is_running(config):
-        return Exit.DONE
+    if refused is not None:
+        report(refused)
+    code = Exit.DONE if refused is None else Exit.WRONG
+    if not reports or not is_running(config):
+        return code
     if not now:
         note(f"the system that runs on {config.data} takes it at its next day roll or start; --now asks for it at once")
-        return Exit.DONE
-    return _at_once(config)
+        return code
+    return max(code, _at_once(config))
 
 
-def _at_once(config: Any) -> int:
+def _refusal(path: Path, error: BadFile, done: int, of: int) -> CommandError:
+    stands = "nothing has changed: what was there before still stands"
+    if of > 1:
+        stands = f"nothing of it was used; {done} of {of} files were imported before it, those after it were not read"
+    return CommandError(f"{path.name}: {error.detail}", then=stands)
+
+
+def _at_once(config: Any) -> Exit:
     from bhavcast.app.reference import ask_now, is_pending
 
     ask_now(config)
@@ -116,7 +132,9 @@ def _at_once(config: Any) -> int:
         for _ in range(TAKES_WITHIN_S * 10):
             time.sleep(0.1)
             if not is_pending(config):
-                note("the running system has taken it, as a new epoch")
+                note(
+                    "the running system describes its scrips by it, in a new epoch; what its source trades changes when it is started again"
+                )
                 return Exit.DONE
     report(
         CommandError(

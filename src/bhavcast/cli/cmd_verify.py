@@ -7,17 +7,17 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from bhavcast.cli.command import command
-from bhavcast.cli.output import Exit, JsonFlag, UrlFlag, json, say, status, table
+from bhavcast.cli.output import Address, Exit, JsonFlag, UrlFlag, json, say, status, table
 
 
 def verify(
     *,
     url: UrlFlag = "http://127.0.0.1:5000",
-    frontend_url: str = "http://127.0.0.1:8080",
+    frontend_url: Annotated[str, Address] = "http://127.0.0.1:8080",
     symbol: Annotated[str, Parameter(name="--symbol")] = "RELIANCE",
     as_json: JsonFlag = False,
 ) -> int:
-    """Check a running system from outside: health, quotes, batch, stream, pages, documentation, metrics.
+    """Check a running system from outside: health, quotes, batch, streams, pages, documentation, metrics.
 
     Parameters
     ----------

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
 from typing import TYPE_CHECKING, Annotated, NoReturn
+from urllib.parse import urlsplit
 
 import msgspec
 from cyclopts import Parameter
@@ -20,7 +21,21 @@ if TYPE_CHECKING:
 
 
 JsonFlag = Annotated[bool, Parameter(name="--json", negative="", help="print JSON, for programs")]
-UrlFlag = Annotated[str, Parameter(help="address of the gateway")]
+
+
+def _is_address(_kind: object, value: object) -> None:
+    try:
+        parts = urlsplit(str(value))
+        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        sound = sound and parts.path in ("", "/") and not parts.query and not parts.fragment
+    except ValueError:
+        sound = False
+    if not sound:
+        raise ValueError(f"expected an address such as http://127.0.0.1:5000, got {str(value)[:80]!r}")
+
+
+Address = Parameter(validator=_is_address)
+UrlFlag = Annotated[str, Address, Parameter(help="address of the gateway")]
 
 
 class Exit(IntEnum):

@@ -32,8 +32,6 @@ OPEN_S: Final = 10.0  # for the handshake, and then for the hello
 SILENT_BEATS: Final = 3  # heartbeats that may be missing before the connection counts as dead
 MAX_FRAME: Final = 32 * 1024 * 1024  # the whole market in one frame after a long absence is about 5 MB
 _RETRY_MS: Final = re.compile(r"\bretry_ms=(\d{1,6})\b", re.ASCII)
-# 1007: bytes that are not what was agreed.
-_BAD_DATA: Final = 1007
 
 
 class Client:
@@ -236,6 +234,7 @@ class Client:
         if socket is not None and hang_up:
             # A peer that does not answer would hold us up for the close handshake.
             socket.transport.abort()
+            await socket.wait_closed()
         return [self._down(why)]
 
     def _down(self, why: str) -> Link:
