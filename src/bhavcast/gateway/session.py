@@ -182,9 +182,9 @@ class Session:
         answer |= {"bad": bad} if bad else {}
         if known:
             self._items = ok
-            self._hub.resume(self.outbox, rows, position.rev, answer, now, everything=EVERYTHING in ok and not late)
-            if late:
-                self._send(late, message_id, everything=EVERYTHING in ok)
+            new = [order[slot] for slot in sorted(late)]
+            self._hub.resume(self.outbox, rows, position.rev, answer, now, everything=EVERYTHING in ok, new=new)
+            self._expect(new, now)
         else:
             self._tell(answer)
             self._take(ok, message_id)

@@ -165,19 +165,30 @@ class Hub:
         self._drop_if_empty(old)
 
     def resume(
-        self, outbox: Outbox, rows: Sequence[Row], since: int, answer: dict[str, Any], now: float, *, everything: bool
+        self,
+        outbox: Outbox,
+        rows: Sequence[Row],
+        since: int,
+        answer: dict[str, Any],
+        now: float,
+        *,
+        everything: bool,
+        new: Sequence[Row] = (),
     ) -> None:
         """Bring a client that holds these rows as of revision `since` up to date by one frame.
 
-        `answer` goes before it, with the number of quotes that changed.
+        `answer` goes before it, with the number of quotes that changed. `new` rows are shown after it: they came since
+        to a group, or to everything, which the client follows, so its position waits for them.
         """
         cohort = self.cohort(outbox)
-        everything = everything and not any(row.hidden for row in rows)
+        everything = everything and not new and not any(row.hidden for row in rows)
         cohort.want(outbox, {row.slot for row in rows}, everything=everything)
         outbox.behind = since
         news = cohort.news(outbox)
         self.tell(outbox, {**answer, "changed": len(news)}, now)
-        cohort.bring(outbox, news, now, always=True)
+        cohort.bring(outbox, news, now, always=True, silent=bool(new))
+        if new:
+            self.admit(outbox, new, now)
 
     # -- driving ----------------------------------------------------------------------------------------------------
 
