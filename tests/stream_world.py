@@ -105,7 +105,10 @@ class Client:
         self.world, self.name, self.kind = world, name, kind
         rng = world.rng
         self.state = State(
-            fields=rng.choice(FIELD_LISTS), depth=rng.choice(DEPTHS), hz=rng.choice(RATES), binary=kind == "msgpack"
+            fields=rng.choice(world.fields),
+            depth=rng.choice(world.depths),
+            hz=rng.choice(world.rates),
+            binary=kind == "msgpack",
         )
         self.wire: Wire | None = None
         self.session: Session | None = None
@@ -299,7 +302,11 @@ class World:
             later=lambda delay, call: self.timers.append((self.clock.monotonic() + delay, call)),
         )
         self._snapshot_again()
-        kinds = ("json", "msgpack", "sse")
+        # Often few choices, so that many clients share a flush and are met in the middle of one.
+        self.fields = rng.sample(FIELD_LISTS, k=rng.choice((1, 1, 2, len(FIELD_LISTS))))
+        self.depths = rng.sample(DEPTHS, k=rng.choice((1, 1, len(DEPTHS))))
+        self.rates = rng.sample(RATES, k=rng.choice((1, 2, len(RATES))))
+        kinds = rng.choice((("json",), ("msgpack",), ("json", "sse"), ("json", "msgpack", "sse")))
         self.clients = [Client(self, f"client {number}", rng.choice(kinds)) for number in range(clients)]
         self.readers = [RestReader(self, f"reader {number}") for number in range(2)]
 
@@ -456,9 +463,9 @@ class World:
         elif what < 0.65 and client.state.subscribed:
             client.state.unsubscribe([rng.choice(client.state.subscribed)])
         elif what < 0.72:
-            client.state.show(fields=rng.choice(FIELD_LISTS), depth=rng.choice(DEPTHS))
+            client.state.show(fields=rng.choice(self.fields), depth=rng.choice(self.depths))
         elif what < 0.8:
-            client.state.show(hz=rng.choice(RATES))
+            client.state.show(hz=rng.choice(self.rates))
         elif what < 0.87:
             assert client.wire is not None
             client.wire.full = not client.wire.full
