@@ -517,6 +517,10 @@ class World:
         late = any(message["t"] == "snap" for message in told)
         assert update.get("pos") == (None if late else self.gateway.position), "or the sync of what is new has it"
         assert answer["changed"] == len(update["q"])
+        shown = {row["symbol"] for message in told if message["t"] == "snap" for row in message["q"]}
+        since = {symbol for symbol, rev in replica.facts.get("listed", {}).items() if rev > position.rev}
+        assert shown <= since, "what was there before is not shown anew"
+        held = {symbol: quote for symbol, quote in held.items() if symbol not in shown}
         deltas = {row.symbol: encode.delta(row, shape, position.rev) for row in rows if row.symbol in held}
         expected = {symbol: delta for symbol, delta in deltas.items() if delta is not None}
         assert {row["symbol"]: row for row in update["q"]} == json.loads(json.dumps(expected)), (

@@ -9,7 +9,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import Server, ServerState
 
-from bhavcast.gateway import hot
+from bhavcast.gateway import connection, hot
 
 SOURCE = inspect.getsource(httptools_impl)
 
@@ -27,7 +27,8 @@ def test_the_release_is_the_one_that_was_read():
 
 
 def test_every_method_that_is_overridden_exists_and_takes_what_it_is_given():
-    ours = {name: member for name, member in vars(hot.HotProtocol).items() if inspect.isfunction(member)}
+    ours = vars(hot.HotProtocol) | vars(connection.Connection)
+    ours = {name: member for name, member in ours.items() if inspect.isfunction(member)}
     theirs = {name: parameters(getattr(HttpToolsProtocol, name)) for name in ours if hasattr(HttpToolsProtocol, name)}
     expected = {
         "__init__": ["self", "config", "server_state", "app_state", "_loop"],
@@ -38,15 +39,18 @@ def test_every_method_that_is_overridden_exists_and_takes_what_it_is_given():
         "on_body": ["self", "body"],
         "on_message_complete": ["self"],
         "timeout_keep_alive_handler": ["self"],
+        "_start_asgi_task": ["self", "cycle", "app"],
+        "connection_lost": ["self", "exc"],
     }
     assert {name: theirs.get(name) for name in expected} == expected
-    assert theirs.keys() - expected.keys() <= {"connection_made", "connection_lost"}, "a new override: say here what of"
+    assert theirs.keys() - expected.keys() <= {"connection_made"}, "a new override: say here what of"
 
 
 def test_every_attribute_of_a_connection_that_is_used_is_set_up_by_its_constructor():
     used = {
         node.attr
-        for node in ast.walk(ast.parse(inspect.getsource(hot)))
+        for module in (hot, connection)
+        for node in ast.walk(ast.parse(inspect.getsource(module)))
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self"
     }
     set_up = {
@@ -102,6 +106,12 @@ def test_a_pipelined_request_waits_for_the_cycle_before_it():
     begun = source_of(HttpToolsProtocol.on_headers_complete)
     assert "existing_cycle is None or existing_cycle.response_complete" in begun
     assert "self.pipeline.appendleft(" in begun
+
+
+def test_every_request_that_is_answered_is_started_by_the_method_that_is_overridden():
+    assert SOURCE.count("create_task") == source_of(HttpToolsProtocol._start_asgi_task).count("create_task")
+    assert "self._start_asgi_task(" in source_of(HttpToolsProtocol.on_headers_complete)
+    assert "self._start_asgi_task(" in source_of(HttpToolsProtocol.on_response_complete)
 
 
 def test_the_scope_of_a_request_is_made_when_it_begins_and_handed_to_its_cycle():

@@ -14,11 +14,12 @@ from functools import partial
 from time import perf_counter
 from typing import Any, Final
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from bhavcast.board.board import Row
 from bhavcast.domain.errors import BhavcastError, HeadersTooLarge, Malformed, UrlTooLong
 from bhavcast.gateway import quotes
+from bhavcast.gateway.connection import Connection
 from bhavcast.gateway.gateway import Gateway, fresh
 from bhavcast.telemetry.metrics import HttpCounters, RouteCounter
 
@@ -60,7 +61,7 @@ class Ready:
         return True
 
 
-class HotProtocol(HttpToolsProtocol):
+class HotProtocol(Connection):
     """Set up with `bind`, which gives it the gateway."""
 
     gateway: Gateway
@@ -167,7 +168,6 @@ class HotProtocol(HttpToolsProtocol):
         self._between = False
         self._answer = None
         super().on_message_begin()
-        self.scope["bhavcast.transport"] = self.transport  # type: ignore[typeddict-unknown-key]  # for event streams
 
     def on_headers_complete(self) -> None:
         """Answer a usual request for a hot URL here; leave the rest to the application."""

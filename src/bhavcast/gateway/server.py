@@ -9,12 +9,12 @@ from typing import Any, Final
 
 import structlog
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 
 from bhavcast.domain.errors import UnknownRoute
 from bhavcast.gateway import hot, rest, sse
+from bhavcast.gateway.connection import Connection
 from bhavcast.gateway.edge import CONSTANT_HEADERS, Edge, Gate
 from bhavcast.gateway.gateway import Gateway
 from bhavcast.gateway.pace import Pace
@@ -79,7 +79,7 @@ class GatewayServer:
         self._server = Quiet(
             uvicorn.Config(
                 edge,
-                http=protocol if hot_path else HttpToolsProtocol,
+                http=protocol if hot_path else Connection,
                 ws=self._websocket,  # type: ignore[arg-type]  # uvicorn calls it as a class
                 lifespan="off",
                 log_config=None,
