@@ -151,10 +151,11 @@ class Cohort:
                 if sink.full:
                     self._pass_over(outbox, since)
                     continue  # costs nothing
-                framed = made.get(body) if sink.plain else None
+                shared = bodies is not None and sink.plain  # large bodies differ, and hashing one costs
+                framed = made.get(body) if shared else None
                 if framed is None:
                     framed = sink.frame(head, body[skip:], tail, pos=pos)
-                    if bodies is not None and sink.plain:
+                    if shared:
                         made[body] = framed
                 burst.append((sink.write, framed))
                 size += len(framed)
