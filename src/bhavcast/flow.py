@@ -256,11 +256,22 @@ def news(line: Ingest, now: int) -> dict[str, Any]:
         "clock": line.market.state(),
         "feeds": {line.feed.source.name: describe(line.feed)},
         "journal": {"state": "failing" if line.journal.failing else "ok", "reason": line.journal.failing},
+        "ingest": figures(line),
         **line.guard.facts(),
     }
     fresh = {name: fact for name, fact in facts.items() if line.said.get(name) != fact}
     line.said.update(fresh)
     return fresh
+
+
+def figures(line: Ingest) -> dict[str, Any]:
+    """Return what ingest counts: gateways show it among their own figures, wherever they run."""
+    return {
+        "ticks": {line.feed.source.name: line.ticks},
+        "late": line.guard.late,
+        "duplicates": line.guard.duplicates,
+        "journal_bytes": line.journal.size,
+    }
 
 
 def describe(feed: Feed) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from bhavcast.gateway.edge import Edge, Gate
 from bhavcast.gateway.gateway import Gateway
 from bhavcast.gateway.server import GatewayServer, Quiet
 from bhavcast.telemetry import log as logs
-from bhavcast.telemetry.metrics import HttpCounters, Sample
+from bhavcast.telemetry.metrics import HttpCounters
 
 log = structlog.get_logger()
 
@@ -97,7 +97,7 @@ async def _main(parts: Parts, gateway_socket: socket.socket, frontend_socket: so
         gateway_socket,
         gate,
         served | {"/config.json": pages.config_page(url)},
-        lambda: _samples(parts),
+        dict,
         hot_path=config.gateway.hot_path,
     )
     frontend = frontend_server(frontend_socket, gate, served | {"/config.json": pages.config_page(url)}, url)
@@ -242,19 +242,3 @@ _WHAT: Final = {
 
 def _clock_text(ms: int) -> str:
     return f"{ist(ms):%a %d %b %Y %H:%M:%S}"
-
-
-def _samples(parts: Parts) -> dict[str, list[Sample]]:
-    line, guard = parts.line, parts.line.guard
-    board = line.board
-    lag = max(0, line.market.now_ms() - line.last_said) / 1000
-    return {
-        "bhavcast_ticks_total": [((line.feed.source.name,), float(line.ticks))],
-        "bhavcast_late_ticks_total": [((), float(guard.late))],
-        "bhavcast_duplicate_ticks_total": [((), float(guard.duplicates))],
-        "bhavcast_quarantined": [((), float(len(guard.quarantine)))],
-        "bhavcast_bus_lag_seconds": [((), lag)],
-        "bhavcast_journal_bytes": [((), float(parts.journal.size))],
-        "bhavcast_journal_failing": [((), float(parts.journal.failing is not None))],
-        "bhavcast_scrips": [((), float(len(board.order)))],
-    }

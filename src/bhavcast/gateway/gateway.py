@@ -81,6 +81,9 @@ class Gateway:
     heartbeat_ms: int = 5000
     link: str = "ok"
     draining: bool = False
+    heard_at: int = 0  # market time of the last message
+    # How the processes of this system are, by name, where something watches over them.
+    roles: Callable[[], dict[str, dict[str, Any]]] = dict
     reads: int = 0
     fresh_reads: int = 0
     # Rises whenever what a symbol means, or whether this gateway answers at all, may have changed.
@@ -114,8 +117,10 @@ class Gateway:
         if message is None or message.instruments:
             self._grow()
         self.hub.notice(rows)
-        if message is not None and message.facts:
-            self._tell(message.facts)
+        if message is not None:
+            self.heard_at = message.published
+            if message.facts:
+                self._tell(message.facts)
 
     def _grow(self) -> None:
         before = len(self.directory)

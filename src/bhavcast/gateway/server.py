@@ -170,4 +170,28 @@ class GatewayServer:
             "cache_hit_rate": [((), gateway.fresh_reads / gateway.reads if gateway.reads else 1.0)],
             "bhavcast_feed_state": [((name, state), 1.0) for name, state in gateway.feed_states().items()],
         }
-        return told | self._gauges()
+        return told | _of_ingest(gateway) | _of_roles(gateway) | self._gauges()
+
+
+def _of_ingest(gateway: Gateway) -> dict[str, list[Sample]]:
+    """Return what ingest said of itself: it may be another process, on another host."""
+    figures = gateway.fact("ingest")
+    if not figures:
+        return {}
+    return {
+        "bhavcast_ticks_total": [((source,), float(count)) for source, count in figures["ticks"].items()],
+        "bhavcast_late_ticks_total": [((), float(figures["late"]))],
+        "bhavcast_duplicate_ticks_total": [((), float(figures["duplicates"]))],
+        "bhavcast_quarantined": [((), float(gateway.fact("quarantine").get("held", 0)))],
+        "bhavcast_bus_lag_seconds": [((), max(0, gateway.market.now_ms() - gateway.heard_at) / 1000)],
+        "bhavcast_journal_bytes": [((), float(figures["journal_bytes"]))],
+        "bhavcast_journal_failing": [((), float(gateway.fact("journal").get("state") == "failing"))],
+    }
+
+
+def _of_roles(gateway: Gateway) -> dict[str, list[Sample]]:
+    roles = gateway.roles()
+    return {
+        "bhavcast_role_state": [((name, role["state"]), 1.0) for name, role in roles.items()],
+        "bhavcast_role_restarts_total": [((name,), float(role["restarts"])) for name, role in roles.items()],
+    }

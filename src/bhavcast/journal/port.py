@@ -17,6 +17,10 @@ class Journal(Protocol):
         """Why records are being lost, or None."""
 
     @property
+    def size(self) -> int:
+        """Bytes of this epoch's record."""
+
+    @property
     def tail(self) -> int:
         """Bytes written since the last checkpoint."""
 

@@ -87,6 +87,17 @@ class MarketClock:
             raise ValueError("market time never goes back")
         self._start_ms, self._origin = to_ms, self._clock.monotonic()
 
+    def follow(self, at_ms: int, *, virtual: bool, speed: float, anew: bool = False) -> None:
+        """Go by what a clock elsewhere showed: it is at least `at_ms` there, or exactly that if the time begins `anew`.
+
+        Between two such words a virtual clock runs on by itself; a real one is this machine's own. What is said arrives
+        late by the length of the way, so the word that was least late counts.
+        """
+        if not virtual:
+            self._start_ms, self.speed = None, 1.0
+        elif anew or not self.virtual or speed != self.speed or at_ms > self.now_ms():
+            self._start_ms, self._origin, self.speed = at_ms, self._clock.monotonic(), speed
+
     def state(self) -> dict[str, bool | float]:
         """Return what is published in `hello` and `/api/market/status`."""
         return {"virtual": self.virtual, "speed": self.speed}

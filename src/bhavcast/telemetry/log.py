@@ -2,14 +2,31 @@
 
 import logging
 import sys
-from typing import Literal
+from typing import Final, Literal
 
 import structlog
+from structlog.typing import EventDict, WrappedLogger
+
+_NUMBERS: Final = logging.getLevelNamesMapping()
+_least = logging.INFO
+
+
+def set_level(level: str) -> None:
+    """Log what is at least so serious from now on."""
+    global _least  # noqa: PLW0603 - loggers are cached where they are used, so the level has to be read at each line
+    _least = _NUMBERS[level.upper()]
+    # The libraries' own news is not ours: only what is wrong.
+    logging.getLogger().setLevel(max(_least, logging.WARNING))
+
+
+def _drop_what_is_less_serious(_logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    if _NUMBERS["ERROR" if method == "exception" else method.upper()] < _least:
+        raise structlog.DropEvent
+    return event
 
 
 def configure(form: Literal["console", "json"], level: str) -> None:
     """Set up logging for this process; the standard library's loggers (uvicorn's) come out in the same form."""
-    number = logging.getLevelNamesMapping()[level.upper()]
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -24,8 +41,8 @@ def configure(form: Literal["console", "json"], level: str) -> None:
     )
     faults = [structlog.processors.format_exc_info] if form == "json" else []
     structlog.configure(
-        processors=[*shared, *faults, renderer],
-        wrapper_class=structlog.make_filtering_bound_logger(number),
+        processors=[_drop_what_is_less_serious, *shared, *faults, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
@@ -42,5 +59,4 @@ def configure(form: Literal["console", "json"], level: str) -> None:
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    # The libraries' own news is not ours: only what is wrong.
-    root.setLevel(max(number, logging.WARNING))
+    set_level(level)

@@ -41,6 +41,8 @@ NAMES: Final = (
     Name("bhavcast_bus_lag_seconds", "gauge", (), "Market time since the last message of the bus."),
     Name("bhavcast_journal_bytes", "gauge", (), "Bytes in the journal of this epoch."),
     Name("bhavcast_journal_failing", "gauge", (), "1 while records are being lost."),
+    Name("bhavcast_role_state", "gauge", ("role", "state"), "1 for the state a process of this system is in."),
+    Name("bhavcast_role_restarts_total", "counter", ("role",), "Times that a process was started again."),
 )
 BY_NAME: Final = {each.name: each for each in NAMES}
 
