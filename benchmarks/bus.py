@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator
 import msgspec
 
 from benchmarks.feeder import LENGTH
+from bhavcast.bus.port import Claim, Lead, Link
 from bhavcast.domain.change import Message, Snapshot
-from bhavcast.domain.position import Position
+from bhavcast.domain.position import NOWHERE, Position
 
 
 class PlayedBus:
@@ -18,15 +19,26 @@ class PlayedBus:
         self._decoder = msgspec.msgpack.Decoder(Message)
         self._reader: asyncio.StreamReader | None = None
 
+    async def lead(self, claim: Claim) -> Lead:
+        """Nobody writes here but the feeder."""
+        raise NotImplementedError
+
     async def begin(self, snapshot: Snapshot) -> None:
         """Nobody writes here but the feeder."""
         raise NotImplementedError
 
-    async def publish(self, message: Message) -> None:
+    async def publish(self, message: Message, encoded: bytes | None = None) -> None:
         """Nobody writes here but the feeder."""
         raise NotImplementedError
 
-    async def snapshot(self) -> Snapshot:
+    async def flush(self) -> None:
+        """Have nothing to wait for."""
+
+    async def links(self) -> AsyncIterator[Link]:
+        """Yield that all is well."""
+        yield "ok"
+
+    async def snapshot(self, after: Position = NOWHERE) -> Snapshot:
         """Return the feeder's first message."""
         if self._reader is not None:
             raise RuntimeError("the feeder gives one snapshot: the gateway lost its place on the bus")

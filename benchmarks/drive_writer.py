@@ -116,7 +116,7 @@ async def _ingest(seconds: float, size: int, folder: Path) -> None:
         phase_of=calendar.phase,
         reload=lambda: known,
     )
-    await recover(line, reader.recover(folder, "benchmark"), token=1)
+    await recover(line, reader.recover(folder, "benchmark"), "benchmark")
     await ingest(line)
     line.feed = PreparedFeed(batches[warm:])
     gc.collect()

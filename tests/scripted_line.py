@@ -104,7 +104,7 @@ class Line:
 
     async def start(self) -> "Line":
         found = reader.recover(self.folder, self.boot_id)
-        await recover(self.line, found, found.token + 1)
+        await recover(self.line, found, "script")
         return self
 
     def go_to(self, market_ms: int) -> None:

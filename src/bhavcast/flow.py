@@ -7,9 +7,12 @@ from the bus to a gateway's clients. Why a reader can be brought up to date exac
 docs/explanation/state.md.
 """
 
+import asyncio
+import contextlib
 import datetime
+import random
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
@@ -18,11 +21,11 @@ import structlog
 
 from bhavcast.board.board import Board, Row
 from bhavcast.board.staleness import Staleness
-from bhavcast.bus.port import Bus
+from bhavcast.bus.port import Bus, Claim, Lead, Link
 from bhavcast.domain import field as fields
 from bhavcast.domain.calendar import Calendar, at_ist, ist
-from bhavcast.domain.change import Change, Message
-from bhavcast.domain.errors import BusHole
+from bhavcast.domain.change import Change, Message, encode
+from bhavcast.domain.errors import BusHole, NotTheWriter, Unavailable
 from bhavcast.domain.field import Values
 from bhavcast.domain.instrument import CANARY_SYMBOL, Instrument
 from bhavcast.domain.price import band_limits
@@ -49,6 +52,11 @@ CHECKPOINT_BYTES: Final = 16 * 1024 * 1024
 AFTERGLOW_MS: Final = 5 * 60_000
 CURTAIN_MS: Final = 10_000
 DAY_BEGINS_AT: Final = datetime.time(8)
+# How often one who stands by asks for the lease: with the lease's 3 s, a takeover takes less than 4.
+ASK_AGAIN_S: Final = (0.25, 0.5)
+# An orphan asks within its work, which must go on.
+REGAIN_S: Final = 0.5
+GAPS: Final = 1000  # of the latest, told to whoever asks
 
 
 @dataclass
@@ -76,6 +84,8 @@ class Ingest:
     endless: bool = False
     due: dict[str, float] = field(default_factory=dict)
     said: dict[str, Any] = field(default_factory=dict)
+    writer: str = ""  # who this is on the bus
+    orphan: str | None = None  # why nothing of this is published
     began: int = 0  # market time of the start
     ticks: int = 0
     last_said: int = 0
@@ -101,34 +111,92 @@ class Ingest:
         message = self.board.seal(
             self.last_said, received=received, changes=changes, facts=facts, instruments=instruments
         )
-        self.journal.append(message)
-        await self.bus.publish(message)
+        encoded = encode(message)
+        self.journal.append(message, encoded)
+        if self.orphan is None:
+            await self.tell(self.bus.publish(message, encoded))
+
+    async def tell(self, saying: Awaitable[None]) -> None:
+        """Say something on the bus. Whoever may not any more is an orphan: it goes on for its journal alone."""
+        try:
+            await saying
+            self.orphan = None
+        except NotTheWriter as refused:
+            self.orphan = refused.detail
+            log.error("an orphan: this ingest goes on for its journal alone", why=refused.detail)
+
+    def lead(self, lead: Lead) -> None:
+        """Write with this lease from now on."""
+        self.board.token, self.journal.run_id = lead.token, lead.run_id
 
 
 # -- start and recovery: the same thing ---------------------------------------------------------------------------------
 
 
-async def recover(line: Ingest, found: Recovery, token: int) -> None:
-    """Take up what the journal holds: its epoch goes on if nothing can be missing, else a new one begins from its rows."""
-    line.began = line.market.now_ms()
+async def recover(line: Ingest, found: Recovery, writer: str) -> None:
+    """Take the lease, and take up what the journal holds.
+
+    Its epoch goes on if nothing can be missing and the bus is where this directory left it; else a new one begins, from
+    the newer of journal and bus.
+    """
+    line.began, line.writer = line.market.now_ms(), writer
+    run_id = "" if found.opening is None else found.opening.run_id
+    epoch = found.snapshot.epoch if found.continues and found.snapshot is not None else ""
+    lead = await stand_by(line.bus, Claim(writer, found.token, epoch, run_id))
     if found.snapshot is not None:
         line.board.load(found.snapshot)
+    await take_newer(line, lead)
     known = [row.instrument for row in line.board.order]
     instruments = [CANARY, *line.reload().instruments.values(), *line.feed.instruments()]
     line.board.add(instruments)
     redefined = known != [row.instrument for row in line.board.order]
-    line.board.token = token
+    line.lead(lead)
     day = line.calendar.trading_date(line.market.now_ms()).isoformat()
-    if found.continues and not redefined and line.board.facts.get("day") == day:
+    if found.continues and lead.continues and not redefined and line.board.facts.get("day") == day:
         snapshot = line.board.snapshot(line.market.now_ms())
         line.journal.resume(replace(found, snapshot=snapshot))  # with this writer's token: the next one's is higher
-        await line.bus.begin(snapshot)
+        await line.tell(line.bus.begin(snapshot))
         log.info("epoch goes on", epoch=line.board.epoch, rev=line.board.rev, rows=len(line.board.order))
     else:
         # A whole journal lost nothing, whatever the reason for which its epoch is over; nor did a first start.
-        reason = ("scrips were redefined" if redefined else "day roll") if found.continues else found.reason
+        reason = found.reason if not found.continues else lead.reason
+        reason = (
+            reason if not (found.continues and lead.continues) else "scrips were redefined" if redefined else "day roll"
+        )
         first = found.snapshot is None and not found.skipped
         await begin(line, planned=first or found.continues, reason=reason)
+
+
+async def stand_by(bus: Bus, claim: Claim) -> Lead:
+    """Wait for the lease, however long another has it or the bus is out of reach."""
+    said = ""
+    while True:
+        try:
+            return await bus.lead(claim)
+        except (NotTheWriter, Unavailable) as refused:
+            if refused.detail != said:
+                said = refused.detail
+                log.warning("standing by", why=said)
+            await asyncio.sleep(random.uniform(*ASK_AGAIN_S))
+
+
+async def take_newer(line: Ingest, lead: Lead) -> None:
+    """Become what the bus holds where that is newer: another ingest has written since."""
+    if lead.position.rev > line.board.rev:
+        line.board.load(await line.bus.snapshot())
+
+
+async def regain(line: Ingest) -> None:
+    """Ask for the lease again; what was said without it stands in the journal only, so a new epoch begins."""
+    with contextlib.suppress(NotTheWriter, Unavailable, TimeoutError):
+        async with asyncio.timeout(REGAIN_S):
+            lead = await line.bus.lead(Claim(line.writer, line.board.token))
+            instruments = [row.instrument for row in line.board.order]
+            await take_newer(line, lead)
+            line.board.add(instruments)
+            line.lead(lead)
+        why, line.orphan = line.orphan, None
+        await begin(line, planned=False, reason=f"the lease was lost: {why}")
 
 
 async def begin(line: Ingest, *, planned: bool, reason: str) -> None:
@@ -148,9 +216,12 @@ async def begin(line: Ingest, *, planned: bool, reason: str) -> None:
         line.guard.roll()
         line.staleness.forget()
     line.said.clear()
+    if not planned:
+        gap = {"at": now, "epoch": board.epoch, "rev": board.rev, "reason": reason}
+        board.facts["gaps"] = [*board.facts.get("gaps", []), gap][-GAPS:]
     snapshot = board.snapshot(now, planned=planned)
     line.journal.begin(snapshot)
-    await line.bus.begin(snapshot)
+    await line.tell(line.bus.begin(snapshot))
     log.info("epoch begins", epoch=board.epoch, rev=board.rev, rows=len(board.order), day=day, reason=reason)
 
 
@@ -198,6 +269,8 @@ async def keep_appointments(line: Ingest) -> None:
         if changes := line.staleness.sweep(now, states):
             await line.say(changes=changes)
     if line.is_due("second", SECOND_S):
+        if line.orphan is not None:
+            await regain(line)
         beat = Tick(CANARY.symbol, now, {fields.LAST_TRADE_TIME: now})
         await line.say(changes=line.board.apply(CANARY_SOURCE, [beat]), facts=news(line, now))
         if line.asked():
@@ -292,14 +365,32 @@ class Audience(Protocol):
     def hear(self, rows: list[Row], message: Message | None) -> None:
         """Pass on that rows changed, by a message or (None) by a snapshot within the epoch."""
 
+    def linked(self, link: Link) -> None:
+        """Learn how well the bus is heard."""
+
 
 async def relay(bus: Bus, replica: Board, audience: Audience) -> None:
-    """Keep a replica of the board and tell its audience. A hole in what was heard means: take the snapshot again."""
+    """Keep a replica of the board and tell its audience, until the bus is closed."""
+    watching = asyncio.create_task(_watch(bus, audience))
+    try:
+        await _follow(bus, replica, audience)
+    finally:
+        watching.cancel()
+
+
+async def _watch(bus: Bus, audience: Audience) -> None:
+    async for link in bus.links():
+        audience.linked(link)
+
+
+async def _follow(bus: Bus, replica: Board, audience: Audience) -> None:
+    """Follow; a hole in what was heard means: take the snapshot again. A lower one only if what was above is lost."""
     while True:
-        snapshot = await bus.snapshot()
-        if snapshot.epoch != replica.epoch:
+        snapshot = await bus.snapshot(replica.position)
+        lost = snapshot.rev < replica.rev
+        if lost or snapshot.epoch != replica.epoch:
             replica.load(snapshot)
-            audience.restart(planned=snapshot.planned)
+            audience.restart(planned=snapshot.planned and not lost)
         else:
             audience.hear(replica.catch_up(snapshot), None)
         try:

@@ -1,28 +1,66 @@
-"""What every Bus does, whatever carries it. A new implementation joins `BUSES`."""
+"""What every Bus does, whatever carries it: in memory, and on every topology of Redis and Valkey that is promised."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator
 
 import pytest
 
 from bhavcast.bus.memory import MemoryBus
-from bhavcast.bus.port import Bus
+from bhavcast.bus.port import Bus, Claim
+from bhavcast.bus.redis import RedisBus
 from bhavcast.domain.change import Change, Message, RowImage, Snapshot
 from bhavcast.domain.errors import BusHole, NotTheWriter, Unavailable
 from bhavcast.domain.field import COUNT, Value, Values
 from bhavcast.domain.instrument import Instrument
 from bhavcast.domain.position import Position
+from bhavcast.telemetry.clock import SystemClock
+from tests.redis_servers import TOPOLOGIES, Cast, running
 
 EPOCH = "20261123T0345Z-0000000000000001"
 OTHER = "20261124T0345Z-0000000000000002"
 SHORT_LOG = 8
-BUSES: dict[str, Callable[[], Bus]] = {"memory": lambda: MemoryBus(log=SHORT_LOG)}
 
 
-@pytest.fixture(params=sorted(BUSES))
-async def bus(request):
-    made = BUSES[request.param]()
-    yield made
+class Prompt:
+    """A bus of which everything said has arrived when the next line of a test runs."""
+
+    def __init__(self, bus: Bus, cast: Cast | None) -> None:
+        self.bus, self._cast = bus, cast
+        self.lead, self.snapshot, self.want, self.wanted = bus.lead, bus.snapshot, bus.want, bus.wanted
+        self.follow, self.links, self.close = bus.follow, bus.links, bus.close
+
+    async def begin(self, snapshot: Snapshot) -> None:
+        await self.bus.begin(snapshot)
+        await self.bus.flush()
+
+    async def publish(self, message: Message, encoded: bytes | None = None) -> None:
+        await self.bus.publish(message, encoded)
+        await self.bus.flush()
+
+    def forget(self) -> None:
+        """Keep no more of the log than SHORT_LOG; Redis trims when it sees fit."""
+        if self._cast is not None:
+            self._cast.owner("{bhavcast}:stream").xtrim("{bhavcast}:stream", maxlen=SHORT_LOG, approximate=False)
+
+
+@pytest.fixture(scope="module", params=["memory", *TOPOLOGIES])
+def cast(request, tmp_path_factory):
+    if request.param == "memory":
+        yield None
+    else:
+        yield from running(request.param, tmp_path_factory.mktemp(request.param))
+
+
+@pytest.fixture
+async def bus(cast) -> AsyncIterator[Prompt]:
+    made: Bus
+    if cast is None:
+        made = MemoryBus(log=SHORT_LOG)
+    else:
+        cast.empty()
+        made = RedisBus(cast.address, SystemClock(), alone=True)
+    await made.lead(Claim("first"))
+    yield Prompt(made, cast)
     await made.close()
 
 
@@ -132,6 +170,7 @@ async def test_who_is_further_behind_than_the_log_must_take_the_snapshot(bus):
     await bus.begin(snapshot())
     for rev in range(101, 101 + SHORT_LOG + 1):
         await bus.publish(message(rev))
+    bus.forget()
     with pytest.raises(BusHole):
         await take(1, bus.follow(Position(EPOCH, 100)))
     assert len(await take(SHORT_LOG, bus.follow(Position(EPOCH, 101)))) == SHORT_LOG
@@ -190,12 +229,15 @@ async def test_nothing_can_be_published_before_an_epoch(bus):
 
 
 async def test_a_newer_token_takes_over_and_an_older_one_cannot_come_back(bus):
-    await bus.begin(snapshot(token=3))
-    await bus.begin(snapshot(200, OTHER, token=4))
+    older = (await bus.lead(Claim("first", token=2))).token
+    await bus.begin(snapshot(token=older))
+    newer = (await bus.lead(Claim("first", token=older))).token
+    assert newer > older > 2
+    await bus.begin(snapshot(200, OTHER, token=newer))
     with pytest.raises(NotTheWriter):
-        await bus.publish(message(201, epoch=OTHER, token=3))
+        await bus.publish(message(201, epoch=OTHER, token=older))
     with pytest.raises(NotTheWriter):
-        await bus.begin(snapshot(300, EPOCH, token=3))
+        await bus.begin(snapshot(300, EPOCH, token=older))
     assert (await bus.snapshot()).epoch == OTHER
 
 
@@ -216,7 +258,8 @@ async def test_what_gateways_want_adds_up_and_the_last_word_of_each_counts(bus):
     assert await bus.wanted() == {"532540", "600001"}
 
 
-async def test_a_wish_expires(bus, monkeypatch):
+async def test_a_wish_expires(monkeypatch):
+    bus = MemoryBus()
     loop = asyncio.get_running_loop()
     now = loop.time()
     await bus.want("a", frozenset({"500325"}))
@@ -234,6 +277,31 @@ async def test_closing_ends_followers_and_those_who_wait_and_can_be_said_twice(b
     with pytest.raises(Unavailable):
         await early
     await bus.close()
+
+
+async def test_a_reader_of_the_bus_is_told_that_it_hears(bus):
+    await bus.begin(snapshot())
+    assert await anext(bus.links()) == "ok"
+
+
+async def test_what_is_said_in_one_breath_arrives_whole_and_in_order(bus):
+    await bus.begin(snapshot())
+    sent = [message(rev, changes=[change(rev, {0: rev})]) for rev in range(101, 601)]
+    for each in sent:
+        await bus.bus.publish(each)
+    await bus.bus.flush()
+    assert (await bus.snapshot()).rows[0].values[0] == 600
+    assert await take(SHORT_LOG, bus.follow(Position(EPOCH, 600 - SHORT_LOG))) == sent[-SHORT_LOG:]
+
+
+async def test_an_epoch_that_goes_on_begins_where_it_is(bus):
+    await bus.begin(snapshot())
+    await bus.publish(message(101, changes=[change(101, {0: 510})]))
+    before = await bus.snapshot()
+    await bus.begin(before)
+    assert await bus.snapshot() == before
+    await bus.publish(message(102))
+    assert (await bus.snapshot()).rev == 102
 
 
 async def test_a_follower_ends_with_the_bus(bus):

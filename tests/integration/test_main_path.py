@@ -93,17 +93,15 @@ class House:
     speed: float | None = None
     endless: bool = False
     asked: list[bool] = member(default_factory=list)
-    token: int = 0
 
     async def start(self) -> "System":
         found = reader.recover(self.directory, self.boot)
-        self.token += 1
         if self.speed is None:
             market = MarketClock(self.clock)
         else:
             market = MarketClock(self.clock, start_ms=found.market or self.clock.wall_ms(), speed=self.speed)
         system = System(self, market)
-        await recover(system.line, found, self.token)
+        await recover(system.line, found, "house")
         return system
 
 
@@ -304,11 +302,11 @@ async def test_every_writer_of_an_epoch_has_a_higher_token_than_the_one_before(t
     tokens = []
     for _ in range(4):
         parts = build(Config(data=tmp_path / "data", scrips=30))
-        await recover(parts.line, parts.recovery, parts.token)
-        tokens.append((parts.token, (await parts.bus.snapshot()).token, parts.line.board.token))
+        await recover(parts.line, parts.recovery, parts.writer)
+        tokens.append(((await parts.bus.snapshot()).token, parts.line.board.token))
         assert parts.journal.path is not None
         parts.lease.release()  # and no more: it was killed
-    assert tokens == [(n, n, n) for n in (1, 2, 3, 4)]
+    assert tokens == [(n, n) for n in (1, 2, 3, 4)]
 
 
 # -- the day ----------------------------------------------------------------------------------------------------------------
@@ -522,6 +520,9 @@ class Listener:
     def restart(self, *, planned: bool) -> None:
         self.restarts.append(planned)
         self.hear(self.replica.order, None)
+
+    def linked(self, link: str) -> None:
+        assert link == "ok"
 
     def hear(self, rows: list[Row], message: Message | None) -> None:
         for row in rows:

@@ -6,11 +6,12 @@ from typing import Final
 
 from bhavcast import __version__
 from bhavcast.app import sources
+from bhavcast.app.bus import choose_bus, writer_of
 from bhavcast.app.config import Config
 from bhavcast.app.reference import was_asked
 from bhavcast.board.board import Board
 from bhavcast.board.staleness import Staleness
-from bhavcast.bus.memory import MemoryBus
+from bhavcast.bus.port import Bus
 from bhavcast.domain import field
 from bhavcast.domain.calendar import Calendar
 from bhavcast.domain.errors import BadConfig
@@ -30,28 +31,27 @@ BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 @dataclass
 class Parts:
-    """What runs in one process with the memory bus."""
+    """What the writer's process runs."""
 
     config: Config
     clock: Clock
     market: MarketClock
-    bus: MemoryBus
+    bus: Bus
     line: Ingest
     journal: FileJournal
     recovery: Recovery
     lease: DirectoryLease
-    token: int
+    writer: str
 
 
-def build(config: Config, clock: Clock | None = None) -> Parts:
-    """Read what the data directory holds and put the parts together; nothing runs yet."""
+def build(config: Config, clock: Clock | None = None, *, alone: bool = False) -> Parts:
+    """Read what the data directory holds and put the parts together; nothing runs yet. `alone`: see RedisBus."""
     clock = clock or SystemClock()
     config.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     lease = DirectoryLease(config.data)
     lease.acquire()
     calendar = calendar_of(config)
     recovery = recover(config.data / "journal", boot_id())
-    token = recovery.token + 1
     store = ReferenceStore(config.data / "reference")
 
     def load() -> Universe:
@@ -70,14 +70,17 @@ def build(config: Config, clock: Clock | None = None) -> Parts:
         close = None if row is None else row.values[field.PREVIOUS_CLOSE]
         return close if isinstance(close, int) else None
 
-    journal = FileJournal(config.data / "journal", clock, boot_id=boot_id(), program=__version__)
+    writer = writer_of(config.data)
+    journal = FileJournal(
+        config.data / "journal", clock, boot_id=boot_id(), directory_token=writer, program=__version__
+    )
     line = Ingest(
         feed=source.feed,
         guard=Guard(instrument_of, lambda instrument, at: phase_of(class_of(instrument), at), close_of),
         board=board,
         staleness=Staleness(board, phase_of),
         journal=journal,
-        bus=(bus := MemoryBus()),
+        bus=(bus := choose_bus(config, clock, alone=alone)),
         clock=clock,
         market=market,
         calendar=calendar,
@@ -88,7 +91,7 @@ def build(config: Config, clock: Clock | None = None) -> Parts:
         checkpoint_s=config.checkpoint_seconds,
         endless=source.endless,
     )
-    return Parts(config, clock, market, bus, line, journal, recovery, lease, token)
+    return Parts(config, clock, market, bus, line, journal, recovery, lease, writer)
 
 
 def boot_id() -> str:

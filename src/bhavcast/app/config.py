@@ -29,8 +29,11 @@ from bhavcast.domain.errors import BadConfig
 FILE_NAME: Final = "bhavcast.toml"
 PREFIX: Final = "BHAVCAST_"
 FILE_VARIABLE: Final = "BHAVCAST_CONFIG"
-# Names with the prefix that are no settings: the file itself, and where the tests find real files.
-_OTHER_VARIABLES: Final = (FILE_VARIABLE, "BHAVCAST_SHARED")
+# Secrets stand in the environment or in files of their own, never among the settings that are shown and documented.
+BUS_PASSWORD: Final = "BHAVCAST_BUS_PASSWORD"
+SENTINEL_PASSWORD: Final = "BHAVCAST_BUS_SENTINEL_PASSWORD"
+# Names with the prefix that are no settings: the file itself, secrets, and where the tests find real files.
+_OTHER_VARIABLES: Final = (FILE_VARIABLE, BUS_PASSWORD, SENTINEL_PASSWORD, "BHAVCAST_SHARED")
 SOURCES: Final = ("sim", "bhavcopy", "replay")
 # Settings that one wants to change from run to run; the others belong in the file or the environment.
 FLAGS: Final = (
@@ -61,6 +64,59 @@ class Gateway(msgspec.Struct, frozen=True, kw_only=True):
     loop: Annotated[
         Literal["uvloop", "asyncio"], _says("event loop; where uvloop does not run, asyncio is taken", "asyncio")
     ] = "uvloop"
+
+
+class Bus(msgspec.Struct, frozen=True, kw_only=True):
+    """How ingest and gateways are connected."""
+
+    url: Annotated[
+        str,
+        _says(
+            "Redis or Valkey between ingest and gateways: `redis://HOST:PORT/DB`, `unix:///PATH`, "
+            "`redis+sentinel://HOST:PORT,…/MASTER` or `redis+cluster://HOST:PORT,…`, each with `rediss` for TLS; empty "
+            "for memory, with both in one process. Never with a password in it",
+            "rediss://redis.example.in:6379",
+        ),
+    ] = ""
+    name: Annotated[
+        str,
+        _says(
+            "name of this system in Redis, so that several can share one", "bhavcast-test", pattern=r"^[\w.-]{1,64}$"
+        ),
+    ] = "bhavcast"
+    username: Annotated[str, _says("user of Redis's access control list; empty for the default one", "bhavcast")] = ""
+    password_file: Annotated[
+        Path | None,
+        _says(
+            "file with the password of Redis, read at each connection; or put it into BHAVCAST_BUS_PASSWORD",
+            "/run/credentials/redis-password",
+        ),
+    ] = None
+    sentinel_password_file: Annotated[
+        Path | None,
+        _says(
+            "file with the password of the Sentinels, where they have one; or BHAVCAST_BUS_SENTINEL_PASSWORD",
+            "/run/credentials/sentinel-password",
+        ),
+    ] = None
+    ca_file: Annotated[
+        Path | None,
+        _says("certificates that Redis's must be signed by, instead of the system's", "/etc/bhavcast/ca.pem"),
+    ] = None
+    cert_file: Annotated[
+        Path | None, _says("certificate to show to Redis, where it asks for one", "/etc/bhavcast/client.pem")
+    ] = None
+    key_file: Annotated[Path | None, _says("key of that certificate", "/etc/bhavcast/client.key")] = None
+    log_length: Annotated[
+        int,
+        _says(
+            "messages kept in Redis, about: how far a gateway may be behind before it takes a snapshot",
+            5000,
+            unit="messages",
+            ge=100,
+            le=1_000_000,
+        ),
+    ] = 20_000
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -169,6 +225,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         int,
         _says("time between looks for quotes that went quiet or stale", 500, unit="milliseconds", ge=50, le=10_000),
     ] = 250
+    bus: Bus = Bus()
     gateway: Gateway = Gateway()
     limits: Limits = Limits()
 
@@ -476,9 +533,10 @@ def _moment(text: str) -> datetime.datetime | datetime.time:
 
 def _build(values: Mapping[str, object]) -> Config:
     top: dict[str, Any] = {name: value for name, value in values.items() if "." not in name}
+    bus: dict[str, Any] = _section(values, "bus.")
     gateway: dict[str, Any] = _section(values, "gateway.")
     limits: dict[str, Any] = _section(values, "limits.")
-    return Config(**top, gateway=Gateway(**gateway), limits=Limits(**limits))
+    return Config(**top, bus=Bus(**bus), gateway=Gateway(**gateway), limits=Limits(**limits))
 
 
 def _section(values: Mapping[str, object], prefix: str) -> dict[str, object]:

@@ -101,7 +101,7 @@ async def _main(parts: Parts, gateway_socket: socket.socket, frontend_socket: so
         hot_path=config.gateway.hot_path,
     )
     frontend = frontend_server(frontend_socket, gate, served | {"/config.json": pages.config_page(url)}, url)
-    await recover(parts.line, parts.recovery, parts.token)
+    await recover(parts.line, parts.recovery, parts.writer)
     stop = stop_on_signals()
     tasks = {
         "ingest": _ingest(parts),

@@ -5,9 +5,10 @@ from collections import deque
 from collections.abc import AsyncIterator
 from typing import Final
 
+from bhavcast.bus.port import Claim, Lead, Link
 from bhavcast.domain.change import Folding, Message, Snapshot
 from bhavcast.domain.errors import BusHole, NotTheWriter, Unavailable
-from bhavcast.domain.position import Position
+from bhavcast.domain.position import NOWHERE, Position
 
 LOG: Final = 4096  # messages a follower may be behind before it has to take a snapshot
 WANT_EXPIRES_S: Final = 30.0
@@ -24,15 +25,20 @@ class MemoryBus:
         self._news = asyncio.Event()
         self._closed = False
 
+    async def lead(self, claim: Claim) -> Lead:
+        """Give the lease to whoever asks: the lock on the data directory is all that one process needs."""
+        self._token = max(self._token, claim.token) + 1
+        return Lead(self._token, continues=True, reason="", run_id="", position=NOWHERE)
+
     async def begin(self, snapshot: Snapshot) -> None:
-        """Replace everything: the first message of an epoch."""
+        """Replace everything: this bus holds nothing that was not said in this process."""
         if snapshot.token < self._token:
             raise NotTheWriter(f"token {snapshot.token} is older than {self._token}")
         self._log.clear()
         self._sum, self._token = Folding(snapshot), snapshot.token
         self._wake()
 
-    async def publish(self, message: Message) -> None:
+    async def publish(self, message: Message, encoded: bytes | None = None) -> None:
         """Append one message and fold it into the snapshot; raise NotTheWriter if it does not follow."""
         if self._sum is None or message.token != self._token:
             raise NotTheWriter(f"expected a message by token {self._token}, got one by {message.token}")
@@ -43,8 +49,11 @@ class MemoryBus:
         self._log.append(message)
         self._wake()
 
-    async def snapshot(self) -> Snapshot:
-        """Return everything at one position; wait for the first epoch if there is none yet."""
+    async def flush(self) -> None:
+        """Have nothing to wait for."""
+
+    async def snapshot(self, after: Position = NOWHERE) -> Snapshot:
+        """Return everything at one position; wait for the first epoch if there is none yet. It is never below anyone."""
         while self._sum is None:
             if self._closed:
                 raise Unavailable("the bus was closed before any epoch began")
@@ -61,6 +70,12 @@ class MemoryBus:
                 position = Position(message.epoch, message.to_rev)
             if news is self._news:
                 await news.wait()
+
+    async def links(self) -> AsyncIterator[Link]:
+        """Yield that all is well: writer and readers live and die together."""
+        yield "ok"
+        while not self._closed:
+            await self._news.wait()
 
     def _since(self, position: Position) -> list[Message]:
         if self._sum is None or position.epoch != self._sum.epoch:

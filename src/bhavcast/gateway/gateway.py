@@ -18,6 +18,7 @@ from bhavcast.domain.shape import Shape
 from bhavcast.hub.hub import Hub
 from bhavcast.telemetry.clock import Clock, MarketClock
 
+DEAF_S: Final = 5.0
 _NOT_FRESH: Final = ("stale", "no_data", None)
 
 
@@ -80,6 +81,7 @@ class Gateway:
     limits: Limits
     heartbeat_ms: int = 5000
     link: str = "ok"
+    linked_at: float = 0.0
     draining: bool = False
     heard_at: int = 0  # market time of the last message
     # How the processes of this system are, by name, where something watches over them.
@@ -121,6 +123,14 @@ class Gateway:
             self.heard_at = message.published
             if message.facts:
                 self._tell(message.facts)
+
+    def linked(self, link: str) -> None:
+        """Learn how well the bus is heard, and tell it: rows of streams keep the state that the board gave them."""
+        if link == self.link:
+            return
+        self.link, self.linked_at = link, self.clock.monotonic()
+        self.generation += 1  # full quotes carry it
+        self.hub.tell_all({"t": "feed", "feed": "bus", "state": link}, self.linked_at)
 
     def _grow(self) -> None:
         before = len(self.directory)
@@ -176,8 +186,9 @@ class Gateway:
 
     @property
     def ready(self) -> bool:
-        """Whether there is a board to answer from."""
-        return bool(self.replica.epoch) and not self.draining
+        """Whether there is a board to answer from. A bus out of reach makes it old; only one that others hear, useless."""
+        deaf = self.link == "deaf" and self.clock.monotonic() - self.linked_at >= DEAF_S
+        return bool(self.replica.epoch) and not self.draining and not deaf
 
     def count_reads(self, rows: Iterable[Row], asked: int) -> None:
         """Count quote reads, and those answered with a value that is neither stale nor missing."""

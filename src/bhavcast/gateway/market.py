@@ -8,6 +8,7 @@ from bhavcast.board.encode import iso_ms
 from bhavcast.domain import field
 from bhavcast.domain.errors import BadRequest
 from bhavcast.domain.shape import Shape
+from bhavcast.gateway import quotes
 from bhavcast.gateway.gateway import Gateway
 
 MAX_MOVERS: Final = 200
@@ -44,7 +45,7 @@ def status(gateway: Gateway) -> dict[str, Any]:
 def indices(gateway: Gateway) -> list[dict[str, Any]]:
     """Return the quotes of all indices that have one."""
     rows = [row for row in gateway.everyone() if row.instrument.is_index and row.has_data]
-    return [encode.full(row, Shape()) for row in rows]
+    return [quotes.shown(gateway, row, Shape()) for row in rows]
 
 
 def movers(gateway: Gateway, by: str, limit: int, group: str | None) -> list[dict[str, Any]]:

@@ -122,9 +122,17 @@ def _quote_or_error(gateway: Gateway, text: str) -> Row | dict[str, Any]:
 
 
 def _encoded(gateway: Gateway, row: Row, shape: Shape) -> bytes:
-    if shape == gateway.quote.shape:
+    if gateway.link == "ok" and shape == gateway.quote.shape:
         return gateway.quote.full(row)
-    return encode.encode(encode.full(row, shape), binary=False)
+    return encode.encode(shown(gateway, row, shape), binary=False)
+
+
+def shown(gateway: Gateway, row: Row, shape: Shape) -> dict[str, Any]:
+    """Return a full quote; while the bus is not heard, none claims to be up to date."""
+    quote = encode.full(row, shape)
+    if gateway.link != "ok" and quote.get("state") in ("live", "quiet"):
+        quote["state"] = "stale"
+    return quote
 
 
 def oldest(rows: Iterable[Row]) -> int | None:

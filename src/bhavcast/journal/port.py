@@ -12,6 +12,8 @@ class Journal(Protocol):
     A disk that fails raises nothing: the journal says so in `failing`, and the feed goes on.
     """
 
+    run_id: str  # of the bus's server, for the record of each opening
+
     @property
     def failing(self) -> str | None:
         """Why records are being lost, or None."""

@@ -1,0 +1,87 @@
+"""One end's connection to Redis: found when it is needed, dropped when it fails, and then waited for with care."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeVar
+
+import structlog
+from redis.asyncio import Redis
+
+from bhavcast.bus.address import FAILURES, Address, execute
+
+log = structlog.get_logger()
+
+FIRST_S: Final = 0.05
+CAP_S: Final = 2.0
+_T = TypeVar("_T")
+
+
+class Server:
+    """The client of the moment. `failing` says why there is none that works."""
+
+    def __init__(self, address: Address, key: str) -> None:
+        self._address = address
+        self._key = key
+        self._client: Redis | None = None
+        self._failures = 0
+        self._random = random.Random()
+        self.closed = asyncio.Event()
+        self.failing: str | None = None
+        self.reconnects = 0
+
+    async def call(self, what: Callable[[Redis], Awaitable[_T]]) -> _T:
+        """Do it once; raise one of FAILURES where it may not have been done, or its answer is lost."""
+        try:
+            if self._client is None:
+                self._client = await self._address.connect(self._key)
+                self.reconnects += 1
+            answer = await what(self._client)
+        except FAILURES as error:
+            self._failed(error)
+            await self.drop()
+            raise
+        if self.failing is not None:
+            log.info("the bus is back", bus=str(self._address))
+            self.failing, self._failures = None, 0
+        return answer
+
+    async def pause(self) -> None:
+        """Wait before the next attempt: longer each time, up to a cap, and never in step with others."""
+        longest = min(CAP_S, FIRST_S * 2 ** min(self._failures, 16))
+        self._failures += 1
+        await self.wait(longest * self._random.uniform(0.5, 1.0))
+
+    async def wait(self, seconds: float) -> None:
+        """Let time pass, unless this end is closed."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self.closed.wait()
+        except TimeoutError:
+            pass
+
+    async def drop(self) -> None:
+        """Let go of the connection; the next call finds the server anew."""
+        client, self._client = self._client, None
+        if client is not None:
+            try:
+                await client.connection_pool.disconnect(inuse_connections=True)
+                await client.aclose(close_connection_pool=True)
+            except FAILURES:
+                pass  # it was broken already
+
+    async def close(self) -> None:
+        """End every wait; idempotent."""
+        self.closed.set()
+        await self.drop()
+
+    def _failed(self, error: BaseException) -> None:
+        reason = f"{type(error).__name__}: {error}"
+        if self.failing is None and not self.closed.is_set():
+            log.warning("the bus is out of reach", bus=str(self._address), reason=reason)
+        self.failing = reason
+
+
+def evaluate(client: Redis, script: str, keys: list[str], *arguments: Any) -> Awaitable[Any]:
+    """Run a script."""
+    return execute(client, "EVAL", script, len(keys), *keys, *arguments)
