@@ -13,7 +13,7 @@ from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 
 from bhavcast.domain.errors import UnknownRoute
-from bhavcast.gateway import hot, rest, sse
+from bhavcast.gateway import burst, hot, rest, sse
 from bhavcast.gateway.connection import Connection
 from bhavcast.gateway.edge import CONSTANT_HEADERS, Edge, Gate
 from bhavcast.gateway.gateway import Gateway
@@ -63,6 +63,8 @@ class GatewayServer:
         self.counters = HttpCounters()
         self._gauges = gauges
         self._pace = Pace(gateway.hub)
+        if hot_path:
+            gateway.hub.burst = burst.send
         limits = gateway.limits
         app = rest.build(gateway, Exposition(self.counters, self._samples), max_body=limits.body_bytes)
         edge = Edge(
