@@ -9,23 +9,25 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-SOURCE = "src/bhavcast/gateway/_burst.c"
+SOURCES = ("src/bhavcast/board/_row.c", "src/bhavcast/gateway/_burst.c")
 
 
 class Compile(BuildHookInterface):  # type: ignore[type-arg]  # generic in the builder's configuration, which it ignores
-    """Add the extension module to the wheel."""
+    """Add the extension modules to the wheel."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Compile it and name it to the builder."""
-        built = Path(self.root, "build", "native", f"_burst{sysconfig.get_config_var('EXT_SUFFIX')}")
-        built.parent.mkdir(parents=True, exist_ok=True)
-        why = compile_module(Path(self.root, SOURCE), built)
-        if why:
-            self.app.display_warning(f"The wheel is pure Python, slower for thousands of clients: {why}")
-            return
-        build_data["force_include"][str(built)] = f"bhavcast/gateway/{built.name}"
-        build_data["pure_python"] = False
-        build_data["infer_tag"] = True
+        """Compile them and name them to the builder."""
+        suffix = sysconfig.get_config_var("EXT_SUFFIX")
+        for source in map(Path, SOURCES):
+            built = Path(self.root, "build", "native", source.stem + suffix)
+            built.parent.mkdir(parents=True, exist_ok=True)
+            why = compile_module(Path(self.root, source), built)
+            if why:
+                self.app.display_warning(f"{source} is left out, so thousands of clients cost more: {why}")
+                continue
+            build_data["force_include"][str(built)] = f"bhavcast/{source.parent.name}/{built.name}"
+            build_data["pure_python"] = False
+            build_data["infer_tag"] = True
 
 
 def compile_module(source: Path, built: Path) -> str:

@@ -48,6 +48,9 @@ class Wire:
         self.frames: list[bytes] = []
         self.closed: tuple[int, str] | None = None
 
+    def direct(self) -> int:
+        return -1
+
     def send(self, *parts: bytes, pos: str | None = None) -> None:
         whole = b"".join(parts)
         if self.events:
@@ -294,7 +297,7 @@ class World:
             limits=Limits(),
             later=lambda delay, call: self.timers.append((self.clock.monotonic() + delay, call)),
         )
-        self.gateway.hub.slice = SLICE if full_size else rng.choice((1, 2000, 4000))
+        self.gateway.hub.slice = SLICE if full_size else rng.choice((1, 8000, 16_000))
         self._snapshot_again()
         # Often few choices, so that many clients share a flush and are met in the middle of one.
         self.fields = rng.sample(FIELD_LISTS, k=rng.choice((1, 1, 2, len(FIELD_LISTS))))

@@ -49,7 +49,8 @@ def test_what_is_sent_and_what_is_left_are_the_frame(rows, binary, data):
             near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
             far.setblocking(False)
         wires = [(near.fileno(), each) for (near, _), each in zip(pairs, turn, strict=True)]
-        rest = dict(c.send(wires, flush.rows, flush.before, flush.after, binary))
+        rest = dict(c.send([*wires, (-1, packed([0]))], flush.rows, flush.before, flush.after, binary))
+        assert rest.pop(len(turn)) == b"", "no descriptor: not sent"
         for number, each in enumerate(turn):
             expected = framed(flush, each)
             if expected is None:

@@ -26,6 +26,9 @@ class Wire:
         self.frames: list[bytes] = []
         self.closed: int | None = None
 
+    def direct(self) -> int:
+        return -1
+
     def send(self, *parts: bytes, pos: str | None = None) -> None:
         self.frames.append(b"".join(parts))
 

@@ -101,7 +101,8 @@ PyDoc_STRVAR(send_doc,
 "send(wires, rows, before, after, binary, /)\n--\n\n"
 "Send each wire a frame with its rows. `wires` is a list of (descriptor, slots), slots packed as int32; `rows` a list of bytes,\n"
 "each with a comma before it unless `binary`.\n"
-"Return a list of (index, rest): of wires that had no row (None), and of those whose kernel did not take all (the rest).");
+"Return a list of (index, rest): of wires for which there was no row (None), of those without a descriptor (nothing: below 0),\n"
+"and of those whose kernel did not take all (what is left).");
 
 static PyObject *send_burst(PyObject *module, PyObject *args)
 {
@@ -122,11 +123,13 @@ static PyObject *send_burst(PyObject *module, PyObject *args)
         long descriptor = PyLong_AsLong(PyTuple_GET_ITEM(wire, 0));
         if (descriptor == -1 && PyErr_Occurred())
             goto failed;
-        Py_ssize_t length = join(rows, PyTuple_GET_ITEM(wire, 1), before, after, binary ? 0 : 1);
+        Py_ssize_t length = descriptor < 0 ? 0 : join(rows, PyTuple_GET_ITEM(wire, 1), before, after, binary ? 0 : 1);
         if (length < 0)
             goto failed;
         PyObject *rest;
-        if (length == 0) {
+        if (descriptor < 0) {
+            rest = PyBytes_FromStringAndSize(NULL, 0);
+        } else if (length == 0) {
             rest = Py_NewRef(Py_None);
         } else {
             char *start = put_header(buffer + ROOM, (size_t)length, binary);

@@ -1,42 +1,33 @@
 """Slices of a flush sent past asyncio's transports, in C where that is compiled (_burst.c); hub.burst is the Python of it."""
 
-from types import ModuleType
-
 from bhavcast.gateway.websocket import WebSocket
 from bhavcast.hub import burst
 from bhavcast.hub.burst import Flush, Turn
 from bhavcast.hub.outbox import Outbox
 
-_c: ModuleType | None
 try:
-    from bhavcast.gateway import _burst as _c  # type: ignore[attr-defined,no-redef]  # compiled into the wheel, or not
+    from bhavcast.gateway import _burst
+
+    IN_C = True
 except ImportError:
-    _c = None
+    IN_C = False
 
 
 def send(turn: Turn, flush: Flush) -> list[Outbox]:
     """Send each client its rows in one frame; return those for whom there was nothing.
 
-    A wire that holds unsent bytes, or encrypts, gets its frame by the transport.
+    A wire that holds unsent bytes, or encrypts, or is no WebSocket, gets its frame by its own way.
     """
-    if _c is None:
+    if not IN_C:
         return burst.send(turn, flush)
-    wires: list[tuple[int, bytes]] = []
-    taken: list[WebSocket] = []
-    outboxes: list[Outbox] = []
-    others: Turn = []
-    for outbox, packed in turn:
-        sink = outbox.sink
-        if isinstance(sink, WebSocket) and (descriptor := sink.direct()) >= 0:
-            wires.append((descriptor, packed))
-            taken.append(sink)
-            outboxes.append(outbox)
-        else:
-            others.append((outbox, packed))
-    idle = burst.send(others, flush)
-    for index, rest in _c.send(wires, flush.rows, flush.before, flush.after, flush.binary):
+    idle: list[Outbox] = []
+    wires = [(outbox.sink.direct(), packed) for outbox, packed in turn]
+    for index, rest in _burst.send(wires, flush.rows, flush.before, flush.after, flush.binary):
+        outbox = turn[index][0]
         if rest is None:
-            idle.append(outboxes[index])
+            idle.append(outbox)
+        elif rest and isinstance(outbox.sink, WebSocket):
+            outbox.sink.write(rest)
         else:
-            taken[index].write(rest)
+            idle += burst.send([turn[index]], flush)
     return idle

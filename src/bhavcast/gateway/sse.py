@@ -35,6 +35,10 @@ class EventSink:
         self.closed = asyncio.Event()
         self.full = False
 
+    def direct(self) -> int:
+        """Return that there is no socket that takes frames."""
+        return -1
+
     def send(self, *parts: bytes, pos: str | None = None) -> None:
         """Put one event together and add it."""
         head = b"" if pos is None else f"id: {pos}\n".encode()

@@ -56,6 +56,9 @@ class Sink(Protocol):
 
     full: bool
 
+    def direct(self) -> int:
+        """Return the descriptor of a socket that takes frames of a WebSocket at once; below 0 where `send` must be asked."""
+
     def send(self, *parts: bytes, pos: str | None = None) -> None:
         """Put one message together and write it; `pos` is the position it completes, for wires that carry it apart."""
 
