@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import msgspec
 
-from bhavcast.domain.errors import AmbiguousSymbol, BhavcastError, MethodNotAllowed
+from bhavcast.domain.errors import AmbiguousSymbol, BhavcastError, MethodNotAllowed, Unauthenticated
 
 CONTENT_TYPE: Final = "application/problem+json"
 _encode = msgspec.json.Encoder().encode
@@ -43,6 +43,8 @@ def headers(error: BhavcastError) -> dict[str, str]:
     told = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
     if isinstance(error, MethodNotAllowed):
         told["Allow"] = ", ".join(error.allowed)
+    if isinstance(error, Unauthenticated):
+        told["WWW-Authenticate"] = 'Bearer realm="bhavcast"'
     return told
 
 
