@@ -12,7 +12,6 @@ from bhavcast.domain.access import Key, digest, may, new_key
 from bhavcast.domain.errors import (
     BadCsrfToken,
     BadRequest,
-    BhavcastError,
     Forbidden,
     KeyExpired,
     NoKey,
@@ -187,7 +186,7 @@ def test_a_key_in_a_message_is_judged_like_one_in_a_header(door, keyring):
     ],
 )
 def test_only_what_a_trusted_proxy_says_of_its_client_counts(door, peer, headers, address, direct, secure):
-    assert door.whence(headers.items(), peer) == (address, direct, secure)
+    assert door.whence(headers.items(), peer) == (address, direct, secure, not direct and peer == "10.0.0.1")
 
 
 def test_a_session_lasts_until_it_ends_expires_or_its_key_does(door, keyring, clock):
@@ -268,20 +267,23 @@ def test_a_bucket_says_when_the_next_token_comes_and_when_it_is_full():
 def test_streams_are_counted_per_key_and_per_address(keyring, clock):
     door = Doorkeeper(keyring, clock, allowance=Allowance(streams_per_key=2, streams_per_address=1))
     stranger = door.admit([], HERE)
-    assert door.enter(stranger) is None
-    assert isinstance(door.enter(door.admit([], HERE)), TooManyStreams)
-    assert door.enter(door.stranger(door.whence([], THERE))) is None
+    assert door.full(stranger) is None
+    door.enter(stranger)
+    assert isinstance(door.full(door.admit([], HERE)), TooManyStreams)
+    assert door.full(door.stranger(door.whence([], THERE))) is None
     door.leave(stranger)
-    assert door.enter(stranger) is None
+    assert door.full(stranger) is None
     keyring.replace([key("k")])
-    visitors = [door.admit(bearer("k"), HERE) for _ in range(3)]
-    assert [isinstance(door.enter(each), BhavcastError) for each in visitors] == [False, False, True]
+    for _ in range(2):
+        assert door.full(door.admit(bearer("k"), HERE)) is None
+        door.enter(door.admit(bearer("k"), THERE))
+    assert isinstance(door.full(door.admit(bearer("k"), HERE)), TooManyStreams)
 
 
 def test_addresses_that_are_remembered_are_bounded(door, keyring):
     keyring.replace([key("k")])
     held = door.stranger(door.whence([], "198.51.100.1"))
-    assert door.enter(held) is None
+    door.enter(held)
     for n in range(MOST_ADDRESSES + 10):
         door.stranger(door.whence([], f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}"))
     assert len(door._addresses) == MOST_ADDRESSES

@@ -44,11 +44,15 @@ LOOPBACK: Final[tuple[Network, ...]] = (ipaddress.ip_network("127.0.0.0/8"), ipa
 
 
 class Whence(NamedTuple):
-    """Where a request came from: the client's address, whether no proxy is known to be between, and whether by TLS."""
+    """Where a request came from: the client's address, and whether it came by TLS.
+
+    `direct`: nothing speaks of a proxy between. `proxied`: there is one, and it is trusted.
+    """
 
     address: str
     direct: bool = True
     secure: bool = False
+    proxied: bool = False
 
 
 class Visitor(NamedTuple):
@@ -94,6 +98,11 @@ class Doorkeeper:
         """What rises when a visitor has to be looked at anew."""
         return self._keyring.generation
 
+    @property
+    def burst(self) -> int:
+        """Return how many requests one key or address may make at once."""
+        return self._allowance.requests_burst
+
     # -- letting in -------------------------------------------------------------------------------------------------
 
     def whence(self, headers: Headers, peer: str, *, secure: bool = False) -> Whence:
@@ -115,6 +124,7 @@ class Doorkeeper:
             plain_address(client or (chain[0] if chain else peer)),
             False,
             protocols[-1].rpartition(",")[2].strip().lower() == "https" if protocols else secure,
+            True,
         )
 
     def admit(self, headers: Headers, peer: str, *, secure: bool = False, internal: bool = False) -> Visitor:
@@ -198,17 +208,18 @@ class Doorkeeper:
             return None
         return BadCsrfToken("expected X-CSRF-Token with what the answer of /api/session said", field="X-CSRF-Token")
 
-    def enter(self, visitor: Visitor) -> BhavcastError | None:
-        """Count a stream that opens; return why it is one too many. Each that opened has to `leave`."""
-        account, allowance = visitor.account, self._allowance
+    def full(self, visitor: Visitor) -> BhavcastError | None:
+        """Return why a further stream of a visitor is one too many."""
         anonymous = visitor.principal.anonymous
-        most = allowance.streams_per_address if anonymous else allowance.streams_per_key
-        if account.streams >= most:
-            return TooManyStreams(
-                f"expected at most {most} streams of one {'address' if anonymous else 'key'}", retry_after=10
-            )
-        account.streams += 1
-        return None
+        most = self._allowance.streams_per_address if anonymous else self._allowance.streams_per_key
+        if visitor.account.streams < most:
+            return None
+        whose = "address" if anonymous else "key"
+        return TooManyStreams(f"expected at most {most} streams of one {whose}", retry_after=10)
+
+    def enter(self, visitor: Visitor) -> None:
+        """Count a stream that opens; each has to `leave`."""
+        visitor.account.streams += 1
 
     def leave(self, visitor: Visitor) -> None:
         """Count a stream that has ended."""

@@ -21,6 +21,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, NamedTuple, get_args
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -230,6 +231,14 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         tuple[str, ...],
         _says("addresses or networks from which /health and /metrics are answered without a key", ["10.0.0.0/8"]),
     ] = ("127.0.0.0/8", "::1/128")
+    public_url: Annotated[
+        str | None,
+        _says(
+            "address at which browsers reach the gateway, where the frontend is behind another address than "
+            "`http://HOST:port` of its own host",
+            "https://prices.example.in",
+        ),
+    ] = None
     heartbeat_ms: Annotated[
         int, _says("silence after which a stream gets a heartbeat", 1000, unit="milliseconds", ge=100, le=60_000)
     ] = 5000
@@ -573,6 +582,11 @@ def _check(config: Config, origins: Mapping[str, str]) -> None:
     if (config.tls.cert is None) != (config.tls.key is None):
         name, other = ("tls.cert", "tls.key") if config.tls.key is None else ("tls.key", "tls.cert")
         raise BadConfig(f"{name} in {origins[name]} — expected {other} too, got it alone", field=other)
+    if config.public_url is not None and not _is_origin(config.public_url):
+        raise BadConfig(
+            f"public_url in {origins['public_url']} — expected an origin such as https://prices.example.in, got {config.public_url!r}",
+            field="public_url",
+        )
     ports: dict[int, str] = {}
     for name in ("port", "frontend_port", "monitor_port"):
         port: int = getattr(config, name)
@@ -604,6 +618,14 @@ def _check_chaos(spec: str, where: str) -> None:
         Chaos.parse(spec)
     except BadConfig as error:
         raise BadConfig(f"chaos in {where} — {error.detail}", field="chaos") from None
+
+
+def _is_origin(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and text == f"{parts.scheme}://{parts.netloc}" and bool(parts.hostname)
+    except ValueError:
+        return False
 
 
 def _check_networks(texts: tuple[str, ...], name: str, where: str) -> None:

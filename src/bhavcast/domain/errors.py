@@ -148,6 +148,18 @@ class BadCsrfToken(Forbidden):
     code = "bad_csrf_token"
 
 
+class Conflict(BhavcastError):
+    """What was asked for cannot be done as things are; `detail` says why."""
+
+    code, status = "conflict", 409
+
+
+class UnknownSource(BhavcastError):
+    """No source of that name feeds this system."""
+
+    code, status = "unknown_source", 404
+
+
 class RateLimited(BhavcastError):
     """More requests than the key or the address may make, or more attempts that failed."""
 
