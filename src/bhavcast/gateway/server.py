@@ -15,7 +15,7 @@ from websockets.server import ServerProtocol
 
 from bhavcast.access.doorkeeper import Visitor
 from bhavcast.domain.errors import BhavcastError, UnknownRoute
-from bhavcast.gateway import connection, hot, request_id, rest, sse
+from bhavcast.gateway import burst, connection, hot, request_id, rest, sse
 from bhavcast.gateway.access_log import AccessLog
 from bhavcast.gateway.control import Control
 from bhavcast.gateway.edge import SECURITY_HEADERS, STRICT_TRANSPORT, WEBSOCKET, Edge, Gate, Record, header_lines
@@ -72,6 +72,8 @@ class GatewayServer:
         self._gauges = gauges
         self._pace = Pace(gateway.hub)
         self._sent_away: asyncio.Task[None] | None = None
+        if hot_path:
+            gateway.hub.burst = burst.send
         limits = gateway.limits
         exposition = Exposition(self.counters, self._samples)
         app = rest.build(gateway, exposition, max_body=limits.body_bytes, control=control, drain=self.begin_drain)

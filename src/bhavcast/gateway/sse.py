@@ -8,7 +8,6 @@ Only the event that completes a position has an id, so the browser's `Last-Event
 
 import asyncio
 import math
-from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -36,23 +35,19 @@ class EventSink:
         self.news = asyncio.Event()
         self.closed = asyncio.Event()
         self.full = False
-        self.plain = False
-        self.write: Callable[[bytes], None] = self._add
 
-    def frame(self, *parts: bytes, pos: str | None = None) -> bytes:
-        """Put one event together."""
-        head = b"" if pos is None else f"id: {pos}\n".encode()
-        return b"".join((head, b"data: ", *parts, b"\n\n"))
-
-    def _add(self, framed: bytes) -> None:
-        self._waiting.append(framed)
-        self._size += len(framed)
-        self.full = self._size > HIGH_WATER
-        self.news.set()
+    def direct(self) -> int:
+        """Return that there is no socket that takes frames."""
+        return -1
 
     def send(self, *parts: bytes, pos: str | None = None) -> None:
         """Put one event together and add it."""
-        self.write(self.frame(*parts, pos=pos))
+        head = b"" if pos is None else f"id: {pos}\n".encode()
+        event = b"".join((head, b"data: ", *parts, b"\n\n"))
+        self._waiting.append(event)
+        self._size += len(event)
+        self.full = self._size > HIGH_WATER
+        self.news.set()
 
     def buffered(self) -> int:
         """Return the bytes that wait, here and in the connection."""
