@@ -11,7 +11,7 @@ import sys
 from benchmarks.bus import PlayedBus
 from benchmarks.market import START_MS
 from bhavcast.app.config import Limits
-from bhavcast.app.up import settle
+from bhavcast.app.process import settle
 from bhavcast.board.board import Board
 from bhavcast.flow import relay
 from bhavcast.gateway.edge import Gate

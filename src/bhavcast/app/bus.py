@@ -19,7 +19,7 @@ WRITER_FILE: Final = "writer.id"
 
 def choose_bus(config: Config, clock: Clock, *, alone: bool = False) -> MemoryBus | RedisBus:
     """Return the bus that is configured; it connects when it is used. `alone`: see RedisBus."""
-    if not config.bus.url:
+    if not config.bus.url or config.bus.kind == "memory":
         return MemoryBus()
     address = address_of(config)
     return RedisBus(address, clock, name=config.bus.name, log=config.bus.log_length, alone=alone)

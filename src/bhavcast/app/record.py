@@ -11,7 +11,7 @@ from bhavcast import __version__
 from bhavcast.app import sources
 from bhavcast.app.build import calendar_of
 from bhavcast.app.config import Config
-from bhavcast.app.up import stop_on_signals
+from bhavcast.app.process import stop_on_signals
 from bhavcast.domain.calendar import Calendar, at_ist
 from bhavcast.domain.errors import BadConfig
 from bhavcast.domain.tick import Batch

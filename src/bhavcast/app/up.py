@@ -1,244 +1,86 @@
 """`bhavcast up`: the whole system in one process, until it is told to stop."""
 
 import asyncio
-import gc
-import signal
 import socket
-import sys
-from collections.abc import Callable, Coroutine
-from typing import Any, Final
+from collections.abc import Callable
 
-import structlog
-import uvicorn
-
+from bhavcast.access.keyring import Keyring
+from bhavcast.app.access import refuse_open_house
 from bhavcast.app.build import Parts, build
 from bhavcast.app.config import Config
-from bhavcast.board.board import Board
-from bhavcast.domain.calendar import ist
-from bhavcast.domain.errors import Unavailable
-from bhavcast.flow import ingest, keep_appointments, recover, relay, roll
+from bhavcast.app.control import LineControl
+from bhavcast.app.greeting import greet
+from bhavcast.app.keys import KeyWatch, open_keyring
+from bhavcast.app.line import run_ingest, sync
+from bhavcast.app.listening import listen, url_of
+from bhavcast.app.process import loop_factory, reload_on_hangup, settle, stop_on_signals, until
+from bhavcast.app.servers import frontend_server, gateway_server, hosts, located, make_gateway, summary
+from bhavcast.app.tls import Certificate, certificate
+from bhavcast.flow import recover, relay
 from bhavcast.gateway import pages
-from bhavcast.gateway.edge import Edge, Gate
+from bhavcast.gateway.access_log import AccessLog
+from bhavcast.gateway.edge import Gate
 from bhavcast.gateway.gateway import Gateway
-from bhavcast.gateway.server import GatewayServer, Quiet
-from bhavcast.telemetry import log as logs
-from bhavcast.telemetry.metrics import HttpCounters
-
-log = structlog.get_logger()
-
-IDLE_S: Final = 0.25
-SYNC_S: Final = 1.0
-# Most of what lives here lives long: rows, instruments, code. Looking through it for cycles at every 700 allocations
-# would stop the loop for nothing.
-GC_THRESHOLD: Final = (50_000, 50, 50)
+from bhavcast.gateway.server import GatewayServer
 
 
-def run(config: Config) -> int:
-    """Run everything that the configuration asks for; return the exit code."""
-    logs.configure(config.log_format, config.log_level)
+def run(config: Config, reread: Callable[[], Config]) -> int:
+    """Run everything that the configuration asks for; return the exit code. `reread` reads the configuration again."""
+    keyring = open_keyring(config)
+    refuse_open_house(config, keyring)
+    tls = certificate(config)
     parts = build(config)
     listeners = [listen(config.host, config.port, "port"), listen(config.host, config.frontend_port, "frontend_port")]
     try:
         with asyncio.Runner(loop_factory=loop_factory(config.gateway.loop)) as runner:
-            return runner.run(_main(parts, *listeners))
+            return runner.run(_main(parts, reread, keyring, tls, *listeners))
     finally:
         parts.journal.close()
         parts.lease.release()
 
 
-def loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Return what makes the event loop of that name; None for asyncio's own, also where uvloop does not run."""
-    if name == "asyncio":
-        return None
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    return uvloop.new_event_loop
-
-
-def listen(host: str, port: int, setting: str) -> socket.socket:
-    """Open a listening socket; `setting` names the port in the error."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        refused = Unavailable(
-            f"cannot listen on {host}:{port}: {error.strerror}; choose another with --{setting.replace('_', '-')}",
-            field=setting,
-        )
-        refused.retry_after = None
-        raise refused from error
-    listener.listen(4096)
-    listener.setblocking(False)
-    return listener
-
-
-async def _main(parts: Parts, gateway_socket: socket.socket, frontend_socket: socket.socket) -> int:
+async def _main(
+    parts: Parts,
+    reread: Callable[[], Config],
+    keyring: Keyring,
+    tls: Certificate | None,
+    gateway_socket: socket.socket,
+    frontend_socket: socket.socket,
+) -> int:
     config = parts.config
-    url, frontend_url = (
-        url_of(config.host, gateway_socket.getsockname()[1]),
-        url_of(config.host, frontend_socket.getsockname()[1]),
-    )
-    gate = Gate(config.allowed_hosts, [*_origins(frontend_url), *config.allowed_origins])
-    gateway = Gateway(
-        replica=Board(),
-        clock=parts.clock,
-        market=parts.market,
-        limits=config.limits,
-        heartbeat_ms=config.heartbeat_ms,
-    )
+    port, frontend_port = gateway_socket.getsockname()[1], frontend_socket.getsockname()[1]
+    url, frontend_url = (url_of(config.host, each, tls=tls is not None) for each in (port, frontend_port))
+    gateway = make_gateway(config, keyring, parts.clock, parts.market)
+    accesses = AccessLog(enabled=config.access_log)
+    gate = Gate(hosts(config), config.allowed_origins, frontend_port=frontend_port)
     served = pages.load()
-    server = GatewayServer(
-        gateway,
-        gateway_socket,
-        gate,
-        served | {"/config.json": pages.config_page(url)},
-        dict,
-        hot_path=config.gateway.hot_path,
-    )
-    frontend = frontend_server(frontend_socket, gate, served | {"/config.json": pages.config_page(url)}, url)
+    server = gateway_server(config, gateway, gateway_socket, gate, served, accesses, tls, LineControl(parts.line))
+    frontend = frontend_server(frontend_socket, gate, served, located(config, port), tls, accesses)
     await recover(parts.line, parts.recovery, parts.writer)
     stop = stop_on_signals()
+    keys = KeyWatch(config, keyring)
+    reload_on_hangup(reread, keys.look, *([] if tls is None else [tls.look]))
     tasks = {
-        "ingest": _ingest(parts),
+        "ingest": run_ingest(parts.line),
         "relay": relay(parts.bus, gateway.replica, gateway),
         "gateway": server.run(),
-        "sync": _sync(parts),
+        "sync": sync(parts.journal),
         "frontend": frontend.serve(sockets=[frontend_socket]),
-        "welcome": _welcome(parts, server, url, frontend_url),
+        "keys": keys.run(),
+        "welcome": _welcome(config, server, gateway, url, frontend_url),
     }
+    if tls is not None:
+        tasks["certificate"] = tls.run()
+
+    async def finish() -> None:
+        await server.stop()
+        frontend.should_exit = True
+
     settle()
-    return await _until(stop, tasks, server, frontend)
+    return await until(stop, tasks, finish)
 
 
-def settle() -> None:
-    """Tell the garbage collector that what is here now stays, and to look for cycles less often."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*GC_THRESHOLD)
-
-
-async def _ingest(parts: Parts) -> None:
-    await ingest(parts.line)
-    log.info("the source has nothing more to give; its last state stands", source=parts.line.feed.source.name)
-    while True:
-        await asyncio.sleep(IDLE_S)
-        await roll(parts.line)
-        await keep_appointments(parts.line)
-
-
-async def _sync(parts: Parts) -> None:
-    """Make the journal survive a power cut too, beside the loop: a disk takes its time."""
-    while True:
-        await asyncio.sleep(SYNC_S)
-        await asyncio.to_thread(parts.journal.sync)
-
-
-async def _until(
-    stop: asyncio.Event, work: dict[str, Coroutine[Any, Any, None]], server: GatewayServer, frontend: uvicorn.Server
-) -> int:
-    """Run until a signal comes or a part that must not end does; stop the others in order."""
-    tasks = {asyncio.create_task(each, name=name) for name, each in work.items()}
-    waiting = asyncio.create_task(stop.wait(), name="stop")
-    code, pending = 0, {*tasks, waiting}
-    while waiting in pending and code == 0:
-        done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-        for task in done - {waiting}:
-            if task.get_name() != "welcome" or task.exception() is not None:
-                log.error("a part ended that must not", part=task.get_name(), exc_info=task.exception())
-                code = 1
-    await server.stop()
-    frontend.should_exit = True
-    for task in tasks:
-        if task.get_name() in ("ingest", "relay", "sync", "welcome"):
-            task.cancel()
-    waiting.cancel()
-    await asyncio.gather(*tasks, waiting, return_exceptions=True)
-    return code
-
-
-def stop_on_signals() -> asyncio.Event:
-    """Return an event that SIGINT and SIGTERM set."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    return stop
-
-
-def frontend_server(
-    listener: socket.socket, gate: Gate, served: dict[str, pages.Page], gateway_url: str
-) -> uvicorn.Server:
-    """Return the server of the pages alone."""
-    edge = Edge(
-        None,
-        gate,
-        HttpCounters(),
-        served,
-        policy=pages.content_security_policy(gateway_url),
-        max_body=0,
-    )
-    return Quiet(
-        uvicorn.Config(
-            edge,
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            ws="none",
-        )
-    )
-
-
-def url_of(host: str, port: int) -> str:
-    """Return the address of what listens there."""
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
-
-
-def _origins(url: str) -> list[str]:
-    """Return the ways in which a person may have written a loopback address."""
-    return [url, url.replace("127.0.0.1", "localhost")]
-
-
-async def _welcome(parts: Parts, server: GatewayServer, url: str, frontend_url: str) -> None:
-    while not server.started:  # noqa: ASYNC110 - uvicorn tells it by a flag
+async def _welcome(config: Config, server: GatewayServer, gateway: Gateway, url: str, frontend_url: str) -> None:
+    while not (server.started and gateway.fact("feeds")):  # noqa: ASYNC110 - uvicorn tells it by a flag
         await asyncio.sleep(0.01)
-    print(_greeting(parts, url, frontend_url), file=sys.stderr, flush=True)  # noqa: T201 - the one thing a person waits for
-
-
-def _greeting(parts: Parts, url: str, frontend_url: str) -> str:
-    line, config = parts.line, parts.config
-    market = line.market
-    lines = [
-        f"Bhavcast is up: {len(line.board.order) - 1:,} scrips and indices from {line.feed.source.name}",
-        f"  page       {url}/",
-        f"  frontend   {frontend_url}/",
-        f"  quote      curl {url}/api/stock/RELIANCE",
-        f"  stream     {url.replace('http', 'ws', 1)}/ws",
-        f"  reference  {url}/docs",
-        f"  monitor    not part of this version (port {config.monitor_port} stays free)",
-    ]
-    if market.virtual:
-        speed = "" if market.speed == 1 else f" at {market.speed:g} × real time"
-        lines.append(
-            f"  market     virtual clock, now {_clock_text(market.now_ms())} IST{speed}; {_WHAT[line.feed.source.mode]}"
-        )
-    lines.append("Ctrl-C stops it.")
-    return "\n".join(lines)
-
-
-_WHAT: Final = {
-    "sim": "simulated, not real prices",
-    "replay": "a recorded day, not the present one",
-    "eod": "an official day after its close",
-    "real": "real prices",
-    "delayed": "delayed prices",
-}
-
-
-def _clock_text(ms: int) -> str:
-    return f"{ist(ms):%a %d %b %Y %H:%M:%S}"
+    greet(config, summary(gateway), url, frontend_url)

@@ -45,6 +45,7 @@ save 60 10000
 appendonly no
 maxmemory-policy noeviction
 daemonize no
+logfile redis.log
 loglevel warning
 """
 

@@ -15,12 +15,13 @@ def replay(file: Path, /, *, flags: SettingFlags | None = None) -> int:
     file
         What `bhavcast record` wrote.
     """
-    from bhavcast.app.up import run
+    from bhavcast.app import system
 
     given = flags or SettingFlags()
     if given.source is not None:
         fail(f"--source — expected no source besides the recording, got {given.source!r}", code=Exit.USAGE)
-    return run(given.load(source=f"replay:{file}").config)
+    source = f"replay:{file}"
+    return system.up(given.load(source=source), given.config, lambda: given.load(source=source).config)
 
 
 app = command(

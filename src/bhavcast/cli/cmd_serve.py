@@ -6,12 +6,6 @@ from bhavcast.cli.command import command
 from bhavcast.cli.flags import SettingFlags
 from bhavcast.cli.output import fail
 
-_NOT_YET = {
-    "gateway": "ingest and gateway in separate processes need the Redis bus, which this version does not have",
-    "ingest": "ingest and gateway in separate processes need the Redis bus, which this version does not have",
-    "monitor": "the monitoring service is not part of this version",
-}
-
 
 def serve(role: Literal["gateway", "ingest", "frontend", "monitor"], /, *, flags: SettingFlags | None = None) -> int:
     """Run one part of the system.
@@ -23,17 +17,27 @@ def serve(role: Literal["gateway", "ingest", "frontend", "monitor"], /, *, flags
     flags
         Settings given on the command line.
     """
-    config = (flags or SettingFlags()).load().config
-    if role in _NOT_YET:
-        fail(f"cannot serve {role} alone: {_NOT_YET[role]}", then="bhavcast up runs everything there is in one process")
+    given = flags or SettingFlags()
+    loaded = given.load()
+    if role == "monitor":
+        fail("cannot serve monitor: the monitoring service is not part of this version")
+    if role == "gateway" and loaded.config.gateway.workers > 1:
+        from bhavcast.app import system
+
+        return system.serve_gateways(loaded, given.config)
     from bhavcast.app.serve import run
 
-    return run(role, config)
+    return run(role, loaded.config, lambda: given.load().config)
 
 
 app = command(
     "serve",
     serve,
-    examples=["bhavcast serve frontend", "bhavcast serve frontend --frontend-port 9080"],
-    codes={0: "stopped as asked", 3: "could not run, or this part cannot run alone yet"},
+    about="Ingest and gateways meet at the Redis of bus.url; any number of gateways may, on any number of machines.",
+    examples=[
+        "BHAVCAST_BUS_URL=rediss://redis.example.in:6379 bhavcast serve ingest",
+        "BHAVCAST_BUS_URL=rediss://redis.example.in:6379 bhavcast serve gateway",
+        "bhavcast serve frontend --frontend-port 9080",
+    ],
+    codes={0: "stopped as asked"},
 )

@@ -12,10 +12,11 @@ def up(*, flags: SettingFlags | None = None) -> int:
     flags
         Settings given on the command line.
     """
-    config = (flags or SettingFlags()).load().config
-    from bhavcast.app.up import run
+    given = flags or SettingFlags()
+    loaded = given.load()
+    from bhavcast.app import system
 
-    return run(config)
+    return system.up(loaded, given.config, lambda: given.load().config)
 
 
 app = command(

@@ -1,6 +1,7 @@
 """A gateway in a process of its own goes by the market time that arrives with the messages."""
 
 from bhavcast.board.board import Board, Row
+from bhavcast.bus.port import Link
 from bhavcast.domain.change import Message
 from bhavcast.domain.field import LAST_TRADE_TIME
 from bhavcast.domain.instrument import CANARY_SYMBOL
@@ -28,6 +29,10 @@ class Timekeeper:
         """Take the time of a message, or of the snapshot that was caught up with."""
         self._set(self._of_canary() if message is None else message.published)
         self._audience.hear(rows, message)
+
+    def linked(self, link: Link) -> None:
+        """Pass it on."""
+        self._audience.linked(link)
 
     def _of_canary(self) -> int | None:
         canary = self._replica.rows.get(CANARY_SYMBOL)

@@ -17,8 +17,8 @@ class DirectoryLease:
     that runs another program does not inherit the lock; one that is forked and goes on shares it until `release`.
     """
 
-    def __init__(self, directory: Path) -> None:
-        self._path = directory / _NAME
+    def __init__(self, directory: Path, name: str = _NAME) -> None:
+        self._path = directory / name
         self._fd: int | None = None
 
     @property

@@ -2,30 +2,31 @@
 
 import logging
 import sys
-from typing import Final, Literal
+from typing import Any, Literal
 
 import structlog
-from structlog.typing import EventDict, WrappedLogger
 
-_NUMBERS: Final = logging.getLevelNamesMapping()
-_least = logging.INFO
-
-
-def set_level(level: str) -> None:
-    """Log what is at least so serious from now on."""
-    global _least  # noqa: PLW0603 - loggers are cached where they are used, so the level has to be read at each line
-    _least = _NUMBERS[level.upper()]
-    # The libraries' own news is not ours: only what is wrong.
-    logging.getLogger().setLevel(max(_least, logging.WARNING))
+Level = Literal["debug", "info", "warning", "error"]
+_NUMBERS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
+# Loggers are made once and keep their methods, so what is asked of each line is asked here.
+_least: Level = "info"
 
 
-def _drop_what_is_less_serious(_logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
-    if _NUMBERS["ERROR" if method == "exception" else method.upper()] < _least:
+def _from_level(_logger: Any, method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    if _NUMBERS.get(method, 50) < _NUMBERS[_least]:
         raise structlog.DropEvent
     return event
 
 
-def configure(form: Literal["console", "json"], level: str) -> None:
+def set_level(level: Level) -> Level:
+    """Log from this level on; return the one before."""
+    global _least
+    before, _least = _least, level
+    logging.getLogger().setLevel(max(_NUMBERS[level], logging.WARNING))
+    return before
+
+
+def configure(form: Literal["console", "json"], level: Level) -> None:
     """Set up logging for this process; the standard library's loggers (uvicorn's) come out in the same form."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -41,7 +42,7 @@ def configure(form: Literal["console", "json"], level: str) -> None:
     )
     faults = [structlog.processors.format_exc_info] if form == "json" else []
     structlog.configure(
-        processors=[_drop_what_is_less_serious, *shared, *faults, renderer],
+        processors=[_from_level, *shared, *faults, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
@@ -59,4 +60,5 @@ def configure(form: Literal["console", "json"], level: str) -> None:
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
+    # The libraries' own news is not ours: only what is wrong.
     set_level(level)

@@ -1,0 +1,34 @@
+"""The one that writes."""
+
+from collections.abc import Callable
+
+from bhavcast.app.build import build
+from bhavcast.app.config import Config
+from bhavcast.app.line import run_ingest, sync
+from bhavcast.app.notify import notify
+from bhavcast.app.process import reload_on_hangup, settle, stop_on_signals, until
+from bhavcast.flow import recover
+
+
+async def serve(config: Config, reread: Callable[[], Config]) -> int:
+    """Write until told to stop; return the exit code."""
+    stop = stop_on_signals()
+    reload_on_hangup(reread)
+    parts = build(config, alone=config.bus.kind == "embedded")
+
+    async def lead() -> None:
+        notify(STATUS="waiting for the lease")
+        await recover(parts.line, parts.recovery, parts.writer)
+        settle()
+        notify(READY="1", STATUS=f"writing epoch {parts.line.board.epoch}")
+        await run_ingest(parts.line)
+
+    async def finish() -> None:
+        notify(STOPPING="1")
+
+    try:
+        return await until(stop, {"ingest": lead(), "sync": sync(parts.journal)}, finish)
+    finally:
+        await parts.bus.close()
+        parts.journal.close()
+        parts.lease.release()

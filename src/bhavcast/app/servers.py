@@ -1,0 +1,133 @@
+"""The servers: of a gateway, and of the pages alone."""
+
+import socket
+from collections.abc import Callable
+from typing import Final
+
+import uvicorn
+
+from bhavcast.access.audit import AuditLog
+from bhavcast.access.keyring import Keyring
+from bhavcast.app.access import doorkeeper
+from bhavcast.app.config import Config
+from bhavcast.app.listening import url_of
+from bhavcast.app.tls import Certificate
+from bhavcast.board.board import Board
+from bhavcast.domain.calendar import ist
+from bhavcast.gateway import connection, pages
+from bhavcast.gateway.access_log import AccessLog
+from bhavcast.gateway.control import Control
+from bhavcast.gateway.edge import SECURITY_HEADERS, STRICT_TRANSPORT, Edge, Gate, header_lines, host_name
+from bhavcast.gateway.gateway import Gateway
+from bhavcast.gateway.server import GatewayServer, Quiet
+from bhavcast.telemetry.clock import Clock, MarketClock
+from bhavcast.telemetry.metrics import HttpCounters
+
+PAGE_URL_BYTES: Final = 4096
+
+
+def make_gateway(config: Config, keyring: Keyring, clock: Clock, market: MarketClock) -> Gateway:
+    """Return a gateway without a board yet."""
+    return Gateway(
+        replica=Board(),
+        clock=clock,
+        market=market,
+        limits=config.limits,
+        heartbeat_ms=config.heartbeat_ms,
+        keeper=doorkeeper(config, keyring, clock),
+    )
+
+
+def gateway_server(
+    config: Config,
+    gateway: Gateway,
+    listener: socket.socket,
+    gate: Gate,
+    served: dict[str, pages.Page],
+    accesses: AccessLog,
+    tls: Certificate | None,
+    control: Control | None = None,
+) -> GatewayServer:
+    """Return the server of a gateway."""
+    return GatewayServer(
+        gateway,
+        listener,
+        gate,
+        served,
+        dict,
+        hot_path=config.gateway.hot_path,
+        access_log=accesses,
+        control=control,
+        record=AuditLog(config.data, gateway.clock).record,
+        tls=None if tls is None else tls.context,
+    )
+
+
+def frontend_server(
+    listener: socket.socket,
+    gate: Gate,
+    served: dict[str, pages.Page],
+    gateway_url: Callable[[str, bool], str],
+    tls: Certificate | None,
+    accesses: AccessLog,
+) -> uvicorn.Server:
+    """Return the server of the pages alone."""
+    counters = HttpCounters()
+    edge = Edge(
+        None, gate, counters, served, max_body=0, gateway_url=gateway_url, access_log=accesses, tls=tls is not None
+    )
+    constant = header_lines(SECURITY_HEADERS if tls is None else (*SECURITY_HEADERS, STRICT_TRANSPORT))
+    return Quiet(
+        uvicorn.Config(
+            edge,
+            http=connection.bind(counters, accesses, constant, max_url=PAGE_URL_BYTES),
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            ssl_context_factory=None if tls is None else lambda _config, _default: tls.context,
+            ws="none",
+        )
+    )
+
+
+def hosts(config: Config) -> list[str]:
+    """Return the names that a Host header may carry besides loopback: the configured ones, and the address itself."""
+    wildcard = config.host in ("0.0.0.0", "::")
+    return [*config.allowed_hosts] if wildcard else [*config.allowed_hosts, config.host]
+
+
+def located(config: Config, gateway_port: int) -> Callable[[str, bool], str]:
+    """Return what tells a page its gateway's address: the public one, or the port beside it under the page's own name."""
+    tls = config.tls.cert is not None
+
+    def locate(host: str, _secure: bool) -> str:
+        return config.public_url or url_of(host_name(host), gateway_port, tls=tls)
+
+    return locate
+
+
+def summary(gateway: Gateway) -> str:
+    """Say in one line what there is, and which time it is there where that is not the real one."""
+    feeds = gateway.fact("feeds")
+    told = f"{len(gateway.everyone()):,} scrips and indices from {', '.join(feeds)}"
+    market = gateway.market
+    if not market.virtual:
+        return told
+    speed = "" if market.speed == 1 else f" at {market.speed:g} × real time"
+    modes = ", ".join(_WHAT[feed["mode"]] for feed in feeds.values())
+    return f"{told}; virtual clock, now {_clock_text(market.now_ms())} IST{speed}; {modes}"
+
+
+_WHAT: Final = {
+    "sim": "simulated, not real prices",
+    "replay": "a recorded day, not the present one",
+    "eod": "an official day after its close",
+    "real": "real prices",
+    "delayed": "delayed prices",
+}
+
+
+def _clock_text(ms: int) -> str:
+    return f"{ist(ms):%a %d %b %Y %H:%M:%S}"
