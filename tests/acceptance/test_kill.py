@@ -2,12 +2,8 @@
 
 import asyncio
 import contextlib
-import os
 import random
-import re
 import signal
-import subprocess
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,87 +14,18 @@ import pytest
 
 from bhavcast.client.events import Hello, Reset, Resumed, Synced, Update
 from bhavcast.client.stream import Client
-from tests.integration.test_cli import BHAVCAST, call, error_of
+from tests.integration.test_cli import call, error_of
 from tests.reference_files import master_file, scrip
+from tests.system import Rows, System
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.slow]
 
-UP_WITHIN_S = 60.0
-STOPPED_WITHIN_S = 5.0
 PATIENCE_S = 30.0
-Rows = dict[str, dict[str, Any]]
-
-
-class System:
-    """`bhavcast up` on a data directory, on ports that it keeps over restarts."""
-
-    def __init__(self, data: Path) -> None:
-        self.data = data
-        self.url = self.frontend = ""
-        self.said: list[str] = []
-        self.process: subprocess.Popen[str] | None = None
-
-    @property
-    def stream(self) -> str:
-        return self.url.replace("http", "ws", 1) + "/ws"
-
-    def up(self, *flags: str) -> None:
-        ports = [url.rpartition(":")[2] or "0" for url in (self.url, self.frontend)]
-        self.process = subprocess.Popen(
-            [BHAVCAST, "up", "--data", str(self.data), "--port", ports[0], "--frontend-port", ports[1],
-             "--scrips", "200", "--rate", "100", *flags],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={name: value for name, value in os.environ.items() if not name.startswith("BHAVCAST_")},
-        )  # fmt: skip
-        is_up = threading.Event()
-        self.reader = threading.Thread(target=self._listen, args=(self.process, is_up))
-        self.reader.start()
-        assert is_up.wait(UP_WITHIN_S), "it did not come up:\n" + "\n".join(self.said[-20:])
-
-    def _listen(self, process: subprocess.Popen[str], is_up: threading.Event) -> None:
-        assert process.stderr is not None
-        for line in process.stderr:
-            self.said.append(line.rstrip())
-            if found := re.match(r"\s+(page|frontend)\s+(http://[^/\s]+)", line):
-                setattr(self, "url" if found[1] == "page" else "frontend", found[2])
-            if "Ctrl-C" in line:
-                is_up.set()
-
-    def end(self, number: signal.Signals = signal.SIGKILL) -> int:
-        """Send a signal; return the exit code, once it has ended in time."""
-        if self.process is None:
-            return 0
-        self.process.send_signal(number)
-        try:
-            return self.process.wait(STOPPED_WITHIN_S)
-        finally:
-            self.process.kill()
-            self.process.wait()
-            self.reader.join()
-            assert self.process.stderr is not None
-            self.process.stderr.close()
-            self.process = None
-
-    async def quote(self, symbol: str) -> httpx.Response:
-        async with httpx.AsyncClient(trust_env=False) as http:
-            return await http.get(f"{self.url}/api/stock/{symbol}")
-
-    async def rest(self, symbols: list[str]) -> Rows:
-        """What HTTP says of them, with depth."""
-        rows: Rows = {}
-        async with httpx.AsyncClient(trust_env=False) as http:
-            for at in range(0, len(symbols), 50):
-                asked = {"symbols": ",".join(symbols[at : at + 50]), "depth": "5"}
-                answer = await http.get(f"{self.url}/api/stocks/batch", params=asked)
-                rows |= {row["symbol"]: row for row in answer.json() if "error" not in row}
-        return rows
 
 
 @pytest.fixture
 def system(tmp_path: Path) -> Iterator[System]:
-    running = System(tmp_path / "data")
+    running = System(tmp_path / "data", "--scrips", "200", "--rate", "100")
     running.up("--at", "10:30:00")
     yield running
     running.end()

@@ -1,23 +1,18 @@
 """A real Chromium, and the whole system as a user starts it."""
 
-import json
 import os
 import re
 import shutil
-import signal
-import subprocess
-import sysconfig
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
+from tests.system import System
+
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-UP_WITHIN_S = 30.0
 
 
 @pytest.fixture(scope="session")
@@ -90,73 +85,10 @@ def open_tab(chromium: Browser) -> Iterator[Callable[..., Tab]]:
         tab.context.close()
 
 
-class System:
-    """`bhavcast up` on ports of its own."""
-
-    def __init__(self, data: Path) -> None:
-        self.data = data
-        self.gateway = self.frontend = ""
-        self.process: subprocess.Popen[str] | None = None
-        self.said: list[str] = []
-
-    def up(self, *flags: str) -> None:
-        """Start it, on the ports of the last time, and wait until it says where it is."""
-        ports = [url.rpartition(":")[2] or "0" for url in (self.gateway, self.frontend)]
-        command = Path(sysconfig.get_path("scripts")) / "bhavcast"
-        self.process = subprocess.Popen(
-            [command, "up", "--port", ports[0], "--frontend-port", ports[1], "--data", str(self.data), *flags],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={name: value for name, value in os.environ.items() if not name.startswith("BHAVCAST_")},
-        )
-        is_up = threading.Event()
-        self.reader = threading.Thread(target=self._listen, args=(self.process, is_up))
-        self.reader.start()
-        assert is_up.wait(UP_WITHIN_S), "it did not come up:\n" + "\n".join(self.said[-20:])
-
-    def _listen(self, process: subprocess.Popen[str], is_up: threading.Event) -> None:
-        assert process.stderr is not None
-        for line in process.stderr:
-            self.said.append(line.rstrip())
-            if found := re.match(r"\s+(page|frontend)\s+(http://[^/\s]+)", line):
-                setattr(self, "gateway" if found[1] == "page" else "frontend", found[2])
-            if "Ctrl-C" in line:
-                is_up.set()
-
-    def keys(self, *arguments: str) -> Any:
-        """Change its keys; return what the command says."""
-        command = Path(sysconfig.get_path("scripts")) / "bhavcast"
-        done = subprocess.run(
-            [command, "keys", *arguments, "--json", "--data", str(self.data)], capture_output=True, check=True
-        )
-        return json.loads(done.stdout)
-
-    def signal(self, number: signal.Signals) -> None:
-        assert self.process is not None
-        self.process.send_signal(number)
-
-    def kill(self) -> None:
-        """End it as a power cut would."""
-        if self.process is None:
-            return
-        self.process.kill()
-        self.process.wait()
-        self.reader.join()
-        assert self.process.stderr is not None
-        self.process.stderr.close()
-        self.process = None
-
-    def prices(self, symbols: list[str]) -> dict[str, float]:
-        """What REST says."""
-        quotes = httpx.get(f"{self.gateway}/api/stocks/batch", params={"symbols": ",".join(symbols)}).json()
-        return {quote["symbol"]: quote["current_price"] for quote in quotes}
-
-
 @pytest.fixture
 def system(tmp_path: Path) -> Iterator[System]:
     """The whole system in the middle of a slow trading day."""
-    running = System(tmp_path / "data")
-    running.up("--scrips", "300", "--rate", "25", "--at", "10:30:00")
+    running = System(tmp_path / "data", "--scrips", "300", "--rate", "25")
+    running.up("--at", "10:30:00")
     yield running
-    running.kill()
+    running.end()

@@ -10,7 +10,8 @@ import httpx
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import System, Tab
+from tests.browser.conftest import Tab
+from tests.system import System
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -65,7 +66,7 @@ def test_the_page_shows_moving_prices_and_what_they_are_worth(system, open_tab, 
     expect(tab.page.locator("#indices b").first).to_have_text(re.compile(r"^\d\d,\d{3}\.\d\d$"))
     expect(tab.page.locator(".book tbody tr").first).to_have_text(re.compile(r"\d"))
     expect(tab.page.locator("#breadth .counts")).to_have_text(re.compile(r"▲ \d+ up.*▼ \d+ down"))
-    tab.assert_content(system.gateway, system.frontend)
+    tab.assert_content(system.url, system.frontend)
 
 
 @pytest.mark.parametrize("where", ["gateway", "frontend"])
@@ -73,10 +74,10 @@ def test_the_page_survives_the_gateway_without_a_reload(system, open_tab, where)
     tab = open_tab()
     open_live(tab, getattr(system, where) + "/")
     tab.page.evaluate("window.neverReloaded = true")
-    tab.assert_content(system.gateway, system.frontend)
+    tab.assert_content(system.url, system.frontend)
 
     tab.expected_complaint = REFUSED
-    system.kill()
+    system.end()
     alarm = tab.page.locator("#alarms")
     expect(alarm).to_contain_text("The gateway is lost")
     expect(alarm).to_contain_text("do not move")
@@ -84,33 +85,33 @@ def test_the_page_survives_the_gateway_without_a_reload(system, open_tab, where)
     expect(tab.page.locator("#market")).to_contain_text("(last known)")
     assert len(shown_prices(tab)) == 10
 
-    system.up("--scrips", "300", "--rate", "25")
+    system.up()
     expect(tab.page.locator("#link")).to_have_text("live")
     expect(alarm).to_be_empty()
     assert_shows_what_rest_says(tab, system)
     before = shown_prices(tab)
     until(tab, "prices move again", lambda: shown_prices(tab) != before)
     assert tab.page.evaluate("window.neverReloaded") is True
-    tab.assert_content(system.gateway, system.frontend)
+    tab.assert_content(system.url, system.frontend)
 
 
 def test_a_gateway_that_says_nothing_is_lost_too(system, open_tab):
     tab = open_tab()
-    open_live(tab, system.gateway + "/")
+    open_live(tab, system.url + "/")
     tab.expected_complaint = "Failed to load resource"
-    system.signal(signal.SIGSTOP)
+    system.send(signal.SIGSTOP)
     try:
         expect(tab.page.locator("#age")).to_have_text(re.compile("^STALE, "), timeout=25_000)
         expect(tab.page.locator("#alarms")).to_contain_text("The gateway is lost", timeout=25_000)
     finally:
-        system.signal(signal.SIGCONT)
+        system.send(signal.SIGCONT)
     expect(tab.page.locator("#link")).to_have_text("live", timeout=30_000)
     assert_shows_what_rest_says(tab, system)
 
 
 def test_a_scrip_is_added_and_removed_by_keyboard_and_kept(system, open_tab):
     tab = open_tab()
-    open_live(tab, system.gateway + "/")
+    open_live(tab, system.url + "/")
     tab.page.keyboard.press("/")
     tab.page.keyboard.type("titan")
     expect(tab.page.locator("#found [role=option]").first).to_contain_text("TITAN")
@@ -128,20 +129,20 @@ def test_a_scrip_is_added_and_removed_by_keyboard_and_kept(system, open_tab):
     tab.page.reload()
     until(tab, "ten prices", lambda: len(shown_prices(tab)) == 10)
     expect(row).to_have_count(0)
-    tab.assert_content(system.gateway)
+    tab.assert_content(system.url)
 
 
 def test_a_search_that_finds_nothing_says_so(system, open_tab):
     tab = open_tab()
-    open_live(tab, system.gateway + "/")
+    open_live(tab, system.url + "/")
     tab.page.locator("#search").fill("nosuchscrip")
     expect(tab.page.locator("#found")).to_contain_text("No scrip is called “nosuchscrip”.")
-    tab.assert_content(system.gateway)
+    tab.assert_content(system.url)
 
 
 def test_of_the_market_table_only_the_rows_in_view_exist_and_are_subscribed(system, open_tab):
     tab = open_tab()
-    open_live(tab, system.gateway + "/")
+    open_live(tab, system.url + "/")
     rows = tab.page.locator("#grid .rows .row:visible")
     expect(rows).to_have_count(30)
     tab.sent.clear()
@@ -162,12 +163,12 @@ def test_of_the_market_table_only_the_rows_in_view_exist_and_are_subscribed(syst
     last = tab.page.locator("#grid .row[aria-rowindex='301']")
     expect(last.locator(".cell").nth(3)).to_have_text(re.compile(r"\d"))
     assert rows.count() < 60
-    tab.assert_content(system.gateway)
+    tab.assert_content(system.url)
 
 
 def test_the_market_table_is_sorted_by_what_moves(system, open_tab):
     tab = open_tab()
-    open_live(tab, system.gateway + "/")
+    open_live(tab, system.url + "/")
     tab.page.locator("#choice").select_option("all")
     percent = tab.page.locator("#grid .head button", has_text="%")
     expect(tab.page.locator("#grid .head [aria-sort=descending]")).to_have_text("%")
@@ -183,25 +184,25 @@ def test_the_market_table_is_sorted_by_what_moves(system, open_tab):
         return len(shown) > 20 and shown == sorted(shown) and shown[0] < 0
 
     until(tab, "the losers come first", ascending)
-    tab.assert_content(system.gateway)
+    tab.assert_content(system.url)
 
 
 def test_the_reference_lists_the_routes_and_tries_them(system, open_tab):
-    for origin in (system.gateway, system.frontend):
+    for origin in (system.url, system.frontend):
         tab = open_tab()
         tab.page.goto(f"{origin}/docs")
         route = tab.page.locator("[id='GET-/api/stock/{symbol}']")
         route.get_by_role("button", name="Try it").click()
         expect(route.locator("pre").first).to_contain_text('"symbol": "500325"')
-        expect(tab.page.locator("#start pre").first).to_contain_text(f"curl {system.gateway}/api/stock/RELIANCE")
-        tab.assert_content(system.gateway, system.frontend)
+        expect(tab.page.locator("#start pre").first).to_contain_text(f"curl {system.url}/api/stock/RELIANCE")
+        tab.assert_content(system.url, system.frontend)
 
 
 @pytest.mark.parametrize("where", ["gateway", "frontend"])
 def test_whoever_has_a_key_signs_in_and_out_and_a_revoked_key_ends_it(system, open_tab, where):
     text = system.keys("create", "--name", "desk")["key"]
     deadline = time.monotonic() + 5
-    while httpx.get(f"{system.gateway}/api/indices").status_code != 401:
+    while httpx.get(f"{system.url}/api/indices").status_code != 401:
         assert time.monotonic() < deadline, "the system has not heard of the key"
         time.sleep(0.05)
     tab = open_tab()
@@ -232,14 +233,14 @@ def test_whoever_has_a_key_signs_in_and_out_and_a_revoked_key_ends_it(system, op
 
     system.keys("revoke", "desk")
     expect(door).to_be_visible()
-    tab.assert_content(system.gateway, system.frontend)
+    tab.assert_content(system.url, system.frontend)
 
 
 def test_the_page_fits_a_phone(system, open_tab):
     tab = open_tab(color_scheme="dark")
     tab.page.set_viewport_size({"width": 390, "height": 844})
     for path in ("/", "/docs"):
-        tab.page.goto(system.gateway + path)
+        tab.page.goto(system.url + path)
         expect(tab.page.locator("#link, #routes h3").first).to_be_visible()
         width = tab.page.evaluate("document.documentElement.scrollWidth")
         assert width <= 390, f"{path} is {width} px wide"

@@ -65,6 +65,7 @@ class Reader:
             **{name: value for name, value in os.environ.items() if not name.startswith("BHAVCAST_")},
             "PATH": f"{SCRIPTS}{os.pathsep}{os.environ['PATH']}",
             "BHAVCAST_SCRIPS": "300",
+            "BHAVCAST_BUS_KIND": "memory",
             "BHAVCAST_PORT": self.ports["5000"],
             "BHAVCAST_FRONTEND_PORT": self.ports["8080"],
             "PYTHONUNBUFFERED": "1",

