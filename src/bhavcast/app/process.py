@@ -18,6 +18,10 @@ log = structlog.get_logger()
 # Most of what lives here lives long: rows, instruments, code. Looking through it for cycles at every 700 allocations
 # would stop the loop for nothing.
 GC_THRESHOLD: Final = (50_000, 50, 50)
+# These end by themselves when they are asked to, after their clients.
+SERVERS: Final = ("gateway", "frontend")
+# A cancellation that comes at the moment of a timeout inside a library can be lost: it is said again.
+AGAIN_S: Final = 1.0
 
 
 def loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -55,11 +59,14 @@ async def until(
                 log.error("a part ended that must not", part=task.get_name(), exc_info=task.exception())
                 code = 1
     await finish()
-    for task in tasks:
-        if task.get_name() not in ("gateway", "frontend"):
-            task.cancel()
-    waiting.cancel()
-    await asyncio.gather(*tasks, waiting, return_exceptions=True)
+    left = {*tasks, waiting}
+    while left:
+        for task in left:
+            if task.get_name() not in SERVERS:
+                task.cancel()
+        _, left = await asyncio.wait(left, timeout=AGAIN_S)
+        if left:
+            log.info("some parts have not ended yet", parts=sorted(task.get_name() for task in left))
     return code
 
 
