@@ -22,8 +22,7 @@ log = structlog.get_logger()
 RENEW_S: Final = 1.0
 FLUSH_S: Final = 5.0
 REPLICATE_MS: Final = 500
-MOST_WAITING: Final = 4096  # messages; beyond them Redis gets their sum
-MOST_AT_ONCE: Final = 256  # messages in one call
+MOST_WAITING: Final = 1024  # messages that one call carries; beyond them Redis gets their sum
 BUSY: Final = 64  # messages waiting at which the loop gets a chance to send them
 
 
@@ -198,10 +197,6 @@ class Publisher:
     async def _send_waiting(self, mirror: Mirror) -> None:
         """Send the messages that have gathered, with the rows as they stand after the last of them."""
         assert self._sent is not None
-        if len(self._waiting) > MOST_AT_ONCE:
-            self._behind = True  # the rows are already past the first of them: one sum it is
-            self._waiting.clear()
-            return
         messages, self._waiting = self._waiting, []
         entries: list[Any] = [part for rev, encoded in messages for part in (f"{rev}-0", encoded)]
         await self._publish(mirror, self._sent, len(messages), entries, mirror.take_dirty())
