@@ -50,8 +50,23 @@ class Publisher:
         self._proved_until = 0.0
         self._work, self._settled = asyncio.Event(), asyncio.Event()
         self._settled.set()
-        self._tasks: list[asyncio.Task[None]] = []
+        self.tasks: list[asyncio.Task[None]] = []
         self.calls = self.republished = 0
+
+    @property
+    def failing(self) -> str | None:
+        """Why Redis does not get what it should, or None."""
+        return self._server.failing
+
+    @property
+    def waiting(self) -> int:
+        """Messages that Redis does not have yet; 0 as well when it will get their sum."""
+        return len(self._waiting)
+
+    @property
+    def leads(self) -> bool:
+        """Whether this writer may publish."""
+        return self._refused is None
 
     # -- the lease ----------------------------------------------------------------------------------------------------
 
@@ -76,9 +91,9 @@ class Publisher:
         self._proved_until = asked + LEASE_MS / 1000
         self._refused, self._mirror, self._sent, self._behind = None, None, None, False
         self._waiting.clear()
-        if not self._tasks:
-            self._tasks = [asyncio.create_task(self._send(), name="bus send")]
-            self._tasks.append(asyncio.create_task(self._renew(), name="bus lease"))
+        if not self.tasks:
+            self.tasks = [asyncio.create_task(self._send(), name="bus send")]
+            self.tasks.append(asyncio.create_task(self._renew(), name="bus lease"))
         position = Place.parse(where).position if where else NOWHERE
         return Lead(counter, bool(continues), why.decode(), run_id.decode(), position)
 
@@ -161,10 +176,10 @@ class Publisher:
                 keys = [self._keys.token, self._keys.lease]
                 await self._server.call(lambda client: evaluate(client, RELEASE, keys, self._fence))
             self._refused = "the bus was closed"
-        for task in self._tasks:
+        for task in self.tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._tasks.clear()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        self.tasks.clear()
         await self._server.close()
 
     def _must_lead(self) -> None:
