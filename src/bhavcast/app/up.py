@@ -257,4 +257,6 @@ def _samples(parts: Parts) -> dict[str, list[Sample]]:
         "bhavcast_journal_bytes": [((), float(parts.journal.size))],
         "bhavcast_journal_failing": [((), float(parts.journal.failing is not None))],
         "bhavcast_scrips": [((), float(len(board.order)))],
+        "bhavcast_orphan": [((), float(line.orphan is not None))],
+        **{f"bhavcast_{name}": [((), float(count))] for name, count in parts.bus.counts().items()},
     }

@@ -71,14 +71,14 @@ class Follower:
             await self._stands(position)
             while not self._server.closed.is_set():
                 entries = await self._entries(position.rev)
+                if entries:
+                    missed = 0
+                    self._hear()
                 for fields in entries:
                     message = self._next(fields, position)
                     position = Position(message.epoch, message.to_rev)
                     yield message
-                if entries:
-                    missed = 0
-                    self._hear()
-                else:
+                if not entries:
                     missed = await self._listen(position, missed)
         except Unavailable:
             return

@@ -162,6 +162,7 @@ class GatewayServer:
     def _samples(self) -> dict[str, list[Sample]]:
         gateway = self._gateway
         told: dict[str, list[Sample]] = {
+            "bhavcast_bus_link": [((gateway.link,), 1.0)],
             "bhavcast_rev": [((), float(gateway.replica.rev))],
             "bhavcast_scrips": [((), float(len(gateway.replica.order)))],
             "bhavcast_stream_clients": [(("all",), float(len(gateway.members)))],

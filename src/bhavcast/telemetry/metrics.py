@@ -39,6 +39,15 @@ NAMES: Final = (
         "bhavcast_outbox_skipped_total", "counter", (), "Flushes that passed a client over because its wire was full."
     ),
     Name("bhavcast_bus_lag_seconds", "gauge", (), "Market time since the last message of the bus."),
+    Name("bhavcast_bus_link", "gauge", ("state",), "1 for how well this gateway hears the bus: ok, degraded or deaf."),
+    Name("bhavcast_bus_waiting", "gauge", (), "Messages that Redis has not got yet."),
+    Name("bhavcast_bus_calls_total", "counter", (), "Script calls that carried messages to Redis."),
+    Name(
+        "bhavcast_bus_republished_total", "counter", (), "Times that Redis lacked something and got it in one message."
+    ),
+    Name("bhavcast_bus_holes_total", "counter", (), "Times that a gateway missed something and took a snapshot again."),
+    Name("bhavcast_bus_lost_total", "counter", (), "Times that what a gateway held was lost from the bus for good."),
+    Name("bhavcast_orphan", "gauge", (), "1 while this ingest has no lease and goes on for its journal alone."),
     Name("bhavcast_journal_bytes", "gauge", (), "Bytes in the journal of this epoch."),
     Name("bhavcast_journal_failing", "gauge", (), "1 while records are being lost."),
 )
