@@ -165,8 +165,7 @@ async def test_a_second_writer_waits_while_the_first_lives_and_takes_over_soon_a
         await begun(first)
         with pytest.raises(NotTheWriter, match="writer first holds the lease"):
             await second.lead(Claim("second"))
-        for task in first.publisher.tasks:
-            task.cancel()  # as SIGKILL would end it
+        await first.publisher.stop()  # as SIGKILL would end it: the lease stays
         died = loop.time()
         lead = await stand_by(second, Claim("second"))
         assert loop.time() - died <= 5

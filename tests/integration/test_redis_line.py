@@ -56,10 +56,7 @@ class Writer:
 
     async def die(self) -> None:
         """End as SIGKILL would end it: nothing more is said, and the lease stays until it expires."""
-        for task in self.bus.publisher.tasks:
-            task.cancel()
-        await asyncio.gather(*self.bus.publisher.tasks, return_exceptions=True)
-        self.bus.publisher.tasks.clear()
+        await self.bus.publisher.stop()
         for end in self.bus.ends:
             await end.close()
 

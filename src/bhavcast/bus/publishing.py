@@ -13,7 +13,7 @@ from bhavcast.bus.port import Claim, Lead
 from bhavcast.bus.scripts import LEAD, LEASE_MS, PUBLISH, RELEASE, RENEW, REPLACE, Keys
 from bhavcast.bus.server import Server, evaluate
 from bhavcast.domain.change import Message, Snapshot, encode
-from bhavcast.domain.errors import BusHole, NotTheWriter, Unavailable
+from bhavcast.domain.errors import BadRecord, BusHole, NotTheWriter, Unavailable
 from bhavcast.domain.position import NOWHERE
 from bhavcast.telemetry.clock import Clock
 
@@ -176,11 +176,14 @@ class Publisher:
                 keys = [self._keys.token, self._keys.lease]
                 await self._server.call(lambda client: evaluate(client, RELEASE, keys, self._fence))
             self._refused = "the bus was closed"
-        for task in self.tasks:
-            task.cancel()
+        await self.stop()
+
+    async def stop(self) -> None:
+        """End what runs, and say nothing more. (Not by cancelling: the library may swallow that.)"""
+        await self._server.close()
+        self._work.set()
         await asyncio.gather(*self.tasks, return_exceptions=True)
         self.tasks.clear()
-        await self._server.close()
 
     def _must_lead(self) -> None:
         if not self._prove():
@@ -193,14 +196,16 @@ class Publisher:
     # -- sending ----------------------------------------------------------------------------------------------------------
 
     async def _send(self) -> None:
-        while True:
+        while not self._server.closed.is_set():
             await self._work.wait()
             self._work.clear()
+            mirror = None
             try:
-                while self._mirror is not None and (self._behind or self._waiting) and self._prove():
-                    await (self._catch_up(self._mirror) if self._behind else self._send_waiting(self._mirror))
-            except _Refused as refused:
-                self._stop(f"Redis refused: {refused}")
+                while (mirror := self._mirror) is not None and (self._behind or self._waiting) and self._prove():
+                    await (self._catch_up(mirror) if self._behind else self._send_waiting(mirror))
+            except (_Refused, BadRecord) as refused:
+                if mirror is self._mirror:  # else it is an answer to what was said under an earlier lease
+                    self._stop(f"Redis refused: {refused}")
             except FAILURES:
                 self._behind = True
                 self._waiting.clear()
@@ -219,6 +224,8 @@ class Publisher:
     async def _catch_up(self, mirror: Mirror) -> None:
         """Look how far Redis is, and send what it lacks in one call."""
         raw = await self._server.call(lambda client: execute(client, "HGET", self._keys.board, POSITION))
+        if mirror is not self._mirror:
+            return  # an epoch began meanwhile
         self._behind = False
         self._waiting.clear()  # it is in the mirror, and so in what follows
         at = Place.parse(raw) if raw else None
