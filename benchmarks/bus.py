@@ -62,6 +62,10 @@ class PlayedBus:
         """Return what all gateways ask for now."""
         return frozenset()
 
+    def counts(self) -> dict[str, float]:
+        """Count nothing."""
+        return {}
+
     async def close(self) -> None:
         """Leave the feeder."""
         if self._reader is not None:

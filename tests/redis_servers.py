@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -221,14 +222,18 @@ def sentinel(folder: Path) -> Cast:
         sentinels.append(one.start())
         ports.append(mine)
     for one in sentinels:
-        until(
-            lambda one=one: (
-                (told := one.client.sentinel_master("board"))["num-slaves"] == 1 and told["num-other-sentinels"] == 2
-            ),
-            "the Sentinels know each other",
-        )
+        until(partial(_is_complete, one), "the Sentinels know each other")
     hosts = ",".join(f"127.0.0.1:{each}" for each in ports)
     return Cast(Address.parse(f"redis+sentinel://{hosts}/board"), [master, replica], sentinels)
+
+
+def _is_complete(one: Instance) -> bool:
+    told: Any = one.client.sentinel_master("board")
+    return bool(told["num-slaves"] == 1 and told["num-other-sentinels"] == 2)
+
+
+def _is_whole(node: Instance) -> bool:
+    return b"cluster_state:ok" in node.client.execute_command("CLUSTER", "INFO")
 
 
 def cluster(folder: Path) -> Cast:
@@ -243,7 +248,7 @@ def cluster(folder: Path) -> Cast:
     nodes = [f"127.0.0.1:{port}" for port, _ in made]
     subprocess.run([cli, "--cluster", "create", *nodes, "--cluster-yes"], check=True, capture_output=True, timeout=60)
     for _, node in made:
-        until(lambda node=node: b"cluster_state:ok" in node.client.execute_command("CLUSTER", "INFO"), "the cluster")
+        until(partial(_is_whole, node), "the cluster is whole")
     return Cast(Address.parse(f"redis+cluster://{','.join(nodes)}"), [node for _, node in made])
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from bhavcast.board.board import Board
 from bhavcast.board.staleness import Staleness
 from bhavcast.bus.memory import MemoryBus
+from bhavcast.bus.port import Bus
 from bhavcast.domain import field
 from bhavcast.domain.calendar import Calendar, at_ist
 from bhavcast.domain.field import Values
@@ -67,6 +68,8 @@ class Line:
         boot_id: str = "boot",
         endless: bool = False,
         calendar: Calendar | None = None,
+        bus: Bus | None = None,
+        writer: str = "script",
     ) -> None:
         self.folder = folder
         self.boot_id = boot_id
@@ -75,10 +78,11 @@ class Line:
         self.speed = speed
         self.market = MarketClock(self.clock, start_ms=moment(start), speed=speed)
         self.board = Board()
-        self.bus = MemoryBus()
+        self.bus: Bus = bus or MemoryBus()
+        self.writer = writer
         self.feed = Script(self)
         calendar = calendar or Calendar.builtin()
-        self.journal = FileJournal(folder, self.clock, boot_id=boot_id)
+        self.journal = FileJournal(folder, self.clock, boot_id=boot_id, directory_token=writer)
         self.line = Ingest(
             feed=self.feed,
             guard=Guard(self._instrument, lambda instrument, at: calendar.phase(class_of(instrument), at), self._close),
@@ -104,7 +108,7 @@ class Line:
 
     async def start(self) -> "Line":
         found = reader.recover(self.folder, self.boot_id)
-        await recover(self.line, found, "script")
+        await recover(self.line, found, self.writer)
         return self
 
     def go_to(self, market_ms: int) -> None:

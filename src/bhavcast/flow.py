@@ -349,6 +349,8 @@ def figures(line: Ingest) -> dict[str, Any]:
         "late": line.guard.late,
         "duplicates": line.guard.duplicates,
         "journal_bytes": line.journal.size,
+        "orphan": line.orphan is not None,
+        "bus": line.bus.counts(),
     }
 
 

@@ -103,7 +103,7 @@ async def served_by(system: System, peer: tuple[str, int]) -> str:
     while True:
         for role in ("gateway-1", "gateway-2"):
             for each in psutil.Process(pid(system, role)).net_connections("tcp4"):
-                if each.raddr and tuple(each.raddr) == peer:
+                if tuple(each.raddr) == peer:
                     return role
         await asyncio.sleep(0.01)
 

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from bhavcast import __version__
 from bhavcast.app import sources
 from bhavcast.app.bus import choose_bus, writer_of
@@ -121,4 +123,6 @@ def _usable(config: Config, found: Recovery) -> tuple[Recovery, int]:
     if config.at is None and config.source_name in spoke and config.source_name == "sim":
         return found, 0
     why = "a start of its own was asked for" if config.at else "another source speaks now"
-    return Recovery(None, continues=False, reason=why), found.snapshot.rev
+    # The token stays known: the next writer's must be higher.
+    opening = None if found.opening is None else msgspec.structs.replace(found.opening, token=found.token)
+    return Recovery(None, continues=False, reason=why, opening=opening), found.snapshot.rev

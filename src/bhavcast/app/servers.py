@@ -13,6 +13,7 @@ from bhavcast.app.config import Config
 from bhavcast.app.listening import url_of
 from bhavcast.app.tls import Certificate
 from bhavcast.board.board import Board
+from bhavcast.bus.port import Bus
 from bhavcast.domain.calendar import ist
 from bhavcast.gateway import connection, pages
 from bhavcast.gateway.access_log import AccessLog
@@ -21,7 +22,7 @@ from bhavcast.gateway.edge import SECURITY_HEADERS, STRICT_TRANSPORT, Edge, Gate
 from bhavcast.gateway.gateway import Gateway
 from bhavcast.gateway.server import GatewayServer, Quiet
 from bhavcast.telemetry.clock import Clock, MarketClock
-from bhavcast.telemetry.metrics import HttpCounters
+from bhavcast.telemetry.metrics import HttpCounters, Sample
 
 PAGE_URL_BYTES: Final = 4096
 
@@ -46,6 +47,7 @@ def gateway_server(
     served: dict[str, pages.Page],
     accesses: AccessLog,
     tls: Certificate | None,
+    bus: Bus,
     control: Control | None = None,
 ) -> GatewayServer:
     """Return the server of a gateway."""
@@ -54,13 +56,19 @@ def gateway_server(
         listener,
         gate,
         served,
-        dict,
+        lambda: _of_bus(gateway, bus),
         hot_path=config.gateway.hot_path,
         access_log=accesses,
         control=control,
         record=AuditLog(config.data, gateway.clock).record,
         tls=None if tls is None else tls.context,
     )
+
+
+def _of_bus(gateway: Gateway, bus: Bus) -> dict[str, list[Sample]]:
+    """Return what both ends of the bus have counted: each counts nothing of what only the other does."""
+    here, there = bus.counts(), gateway.fact("ingest").get("bus", {})
+    return {f"bhavcast_{name}": [((), here.get(name, 0.0) + there.get(name, 0.0))] for name in {**here, **there}}
 
 
 def frontend_server(

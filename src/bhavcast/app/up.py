@@ -54,7 +54,9 @@ async def _main(
     accesses = AccessLog(enabled=config.access_log)
     gate = Gate(hosts(config), config.allowed_origins, frontend_port=frontend_port)
     served = pages.load()
-    server = gateway_server(config, gateway, gateway_socket, gate, served, accesses, tls, LineControl(parts.line))
+    server = gateway_server(
+        config, gateway, gateway_socket, gate, served, accesses, tls, parts.bus, LineControl(parts.line)
+    )
     frontend = frontend_server(frontend_socket, gate, served, located(config, port), tls, accesses)
     await recover(parts.line, parts.recovery, parts.writer)
     stop = stop_on_signals()

@@ -137,7 +137,7 @@ FORMS: Final = "redis://HOST:PORT/DB, unix:///PATH, redis+sentinel://HOST:PORT,â
 
 def execute(client: Redis, *command: Any) -> Awaitable[Any]:
     """Send one command."""
-    return client.execute_command(*command)  # type: ignore[no-untyped-call,no-any-return]  # the library has no types here
+    return client.execute_command(*command)  # type: ignore[no-untyped-call]  # the library has no types here
 
 
 def _client(**options: Any) -> Redis:

@@ -31,7 +31,7 @@ class Follower:
 
     def __init__(self, server: Server, keys: Keys, clock: Clock) -> None:
         self._server, self._keys, self._clock = server, keys, clock
-        self._link: Link = "ok"
+        self.link: Link = "ok"
         self._changed = asyncio.Event()
         self._heard = clock.monotonic()
         self.holes = self.lost = 0
@@ -71,14 +71,14 @@ class Follower:
             await self._stands(position)
             while not self._server.closed.is_set():
                 entries = await self._entries(position.rev)
+                if entries:
+                    missed = 0
+                    self._hear()
                 for fields in entries:
                     message = self._next(fields, position)
                     position = Position(message.epoch, message.to_rev)
                     yield message
-                if entries:
-                    missed = 0
-                    self._hear()
-                else:
+                if not entries:
                     missed = await self._listen(position, missed)
         except Unavailable:
             return
@@ -116,7 +116,10 @@ class Follower:
         if place.rev == position.rev:
             if self._clock.monotonic() - self._heard >= SILENT_S:
                 self._say("degraded")
+                await self._server.drop()  # its writer may be heard on another server
             return 0
+        if missed > 1:
+            raise BusHole(f"the stream has nothing after {position}, and the bus is at {place.position}")
         if missed:  # once it may have come just after the wait
             self._say("deaf")
             log.warning("the bus speaks and is not heard", bus=str(place.position), reader=str(position))
@@ -130,8 +133,8 @@ class Follower:
         told: Link | None = None
         while not self._server.closed.is_set():
             self._changed.clear()
-            if self._link != told:
-                told = self._link
+            if self.link != told:
+                told = self.link
                 yield told
             else:
                 await self._changed.wait()
@@ -141,8 +144,8 @@ class Follower:
         self._say("ok")
 
     def _say(self, link: Link) -> None:
-        if link != self._link:
-            self._link = link
+        if link != self.link:
+            self.link = link
             self._changed.set()
 
     async def close(self) -> None:

@@ -105,6 +105,10 @@ class MemoryBus:
         self._wants = {name: want for name, want in self._wants.items() if want[0] > now}
         return frozenset().union(*(symbols for _, symbols in self._wants.values()))
 
+    def counts(self) -> dict[str, float]:
+        """Return nothing: every message is there at once."""
+        return {}
+
     async def close(self) -> None:
         """End all followers; idempotent."""
         self._closed = True

@@ -91,5 +91,8 @@ class Bus(Protocol):
     async def wanted(self) -> frozenset[str]:
         """Return what all gateways ask for now."""
 
+    def counts(self) -> dict[str, float]:
+        """Return what this end has counted, by the names of docs/reference/metrics.md without their beginning."""
+
     async def close(self) -> None:
         """Say what is left to say, and free what is held; idempotent."""

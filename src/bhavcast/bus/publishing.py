@@ -13,7 +13,7 @@ from bhavcast.bus.port import Claim, Lead
 from bhavcast.bus.scripts import LEAD, LEASE_MS, PUBLISH, RELEASE, RENEW, REPLACE, Keys
 from bhavcast.bus.server import Server, evaluate
 from bhavcast.domain.change import Message, Snapshot, encode
-from bhavcast.domain.errors import BusHole, NotTheWriter, Unavailable
+from bhavcast.domain.errors import BadRecord, BusHole, NotTheWriter, Unavailable
 from bhavcast.domain.position import NOWHERE
 from bhavcast.telemetry.clock import Clock
 
@@ -22,8 +22,7 @@ log = structlog.get_logger()
 RENEW_S: Final = 1.0
 FLUSH_S: Final = 5.0
 REPLICATE_MS: Final = 500
-MOST_WAITING: Final = 4096  # messages; beyond them Redis gets their sum
-MOST_AT_ONCE: Final = 256  # messages in one call
+MOST_WAITING: Final = 1024  # messages that one call carries; beyond them Redis gets their sum
 BUSY: Final = 64  # messages waiting at which the loop gets a chance to send them
 
 
@@ -51,8 +50,23 @@ class Publisher:
         self._proved_until = 0.0
         self._work, self._settled = asyncio.Event(), asyncio.Event()
         self._settled.set()
-        self._tasks: list[asyncio.Task[None]] = []
+        self.tasks: list[asyncio.Task[None]] = []
         self.calls = self.republished = 0
+
+    @property
+    def failing(self) -> str | None:
+        """Why Redis does not get what it should, or None."""
+        return self._server.failing
+
+    @property
+    def waiting(self) -> int:
+        """Messages that Redis does not have yet; 0 as well when it will get their sum."""
+        return len(self._waiting)
+
+    @property
+    def leads(self) -> bool:
+        """Whether this writer may publish."""
+        return self._refused is None
 
     # -- the lease ----------------------------------------------------------------------------------------------------
 
@@ -77,9 +91,9 @@ class Publisher:
         self._proved_until = asked + LEASE_MS / 1000
         self._refused, self._mirror, self._sent, self._behind = None, None, None, False
         self._waiting.clear()
-        if not self._tasks:
-            self._tasks = [asyncio.create_task(self._send(), name="bus send")]
-            self._tasks.append(asyncio.create_task(self._renew(), name="bus lease"))
+        if not self.tasks:
+            self.tasks = [asyncio.create_task(self._send(), name="bus send")]
+            self.tasks.append(asyncio.create_task(self._renew(), name="bus lease"))
         position = Place.parse(where).position if where else NOWHERE
         return Lead(counter, bool(continues), why.decode(), run_id.decode(), position)
 
@@ -162,11 +176,14 @@ class Publisher:
                 keys = [self._keys.token, self._keys.lease]
                 await self._server.call(lambda client: evaluate(client, RELEASE, keys, self._fence))
             self._refused = "the bus was closed"
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._tasks.clear()
+        await self.stop()
+
+    async def stop(self) -> None:
+        """End what runs, and say nothing more. (Not by cancelling: the library may swallow that.)"""
         await self._server.close()
+        self._work.set()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        self.tasks.clear()
 
     def _must_lead(self) -> None:
         if not self._prove():
@@ -179,14 +196,16 @@ class Publisher:
     # -- sending ----------------------------------------------------------------------------------------------------------
 
     async def _send(self) -> None:
-        while True:
+        while not self._server.closed.is_set():
             await self._work.wait()
             self._work.clear()
+            mirror = None
             try:
-                while self._mirror is not None and (self._behind or self._waiting) and self._prove():
-                    await (self._catch_up(self._mirror) if self._behind else self._send_waiting(self._mirror))
-            except _Refused as refused:
-                self._stop(f"Redis refused: {refused}")
+                while (mirror := self._mirror) is not None and (self._behind or self._waiting) and self._prove():
+                    await (self._catch_up(mirror) if self._behind else self._send_waiting(mirror))
+            except (_Refused, BadRecord) as refused:
+                if mirror is self._mirror:  # else it is an answer to what was said under an earlier lease
+                    self._stop(f"Redis refused: {refused}")
             except FAILURES:
                 self._behind = True
                 self._waiting.clear()
@@ -198,10 +217,6 @@ class Publisher:
     async def _send_waiting(self, mirror: Mirror) -> None:
         """Send the messages that have gathered, with the rows as they stand after the last of them."""
         assert self._sent is not None
-        if len(self._waiting) > MOST_AT_ONCE:
-            self._behind = True  # the rows are already past the first of them: one sum it is
-            self._waiting.clear()
-            return
         messages, self._waiting = self._waiting, []
         entries: list[Any] = [part for rev, encoded in messages for part in (f"{rev}-0", encoded)]
         await self._publish(mirror, self._sent, len(messages), entries, mirror.take_dirty())
@@ -209,6 +224,8 @@ class Publisher:
     async def _catch_up(self, mirror: Mirror) -> None:
         """Look how far Redis is, and send what it lacks in one call."""
         raw = await self._server.call(lambda client: execute(client, "HGET", self._keys.board, POSITION))
+        if mirror is not self._mirror:
+            return  # an epoch began meanwhile
         self._behind = False
         self._waiting.clear()  # it is in the mirror, and so in what follows
         at = Place.parse(raw) if raw else None

@@ -40,9 +40,9 @@ class RedisBus:
     ) -> None:
         self._keys = keys = Keys.of(name)
         self._want_ms = want_ms
-        self._writing, self._reading, self._asking = (Server(address, keys.board) for _ in range(3))
-        self.publisher = Publisher(self._writing, keys, clock, log_length=log, alone=alone)
-        self.follower = Follower(self._reading, keys, clock)
+        self.ends = writing, reading, self._asking = [Server(address, keys.board) for _ in range(3)]
+        self.publisher = Publisher(writing, keys, clock, log_length=log, alone=alone)
+        self.follower = Follower(reading, keys, clock)
 
     async def lead(self, claim: Claim) -> Lead:
         """Take the lease, and renew it from then on."""
@@ -88,6 +88,17 @@ class RedisBus:
         except FAILURES:
             return frozenset()
         return frozenset(symbol for symbols in told for symbol in symbols.decode().split(",") if symbol)
+
+    def counts(self) -> dict[str, float]:
+        """Return what both ends have counted."""
+        writer, reader = self.publisher, self.follower
+        return {
+            "bus_waiting": writer.waiting,
+            "bus_calls_total": writer.calls,
+            "bus_republished_total": writer.republished,
+            "bus_holes_total": reader.holes,
+            "bus_lost_total": reader.lost,
+        }
 
     async def close(self) -> None:
         """Say what is left to say, give the lease back, end all followers; idempotent."""

@@ -28,15 +28,13 @@ class Server:
         self._random = random.Random()
         self.closed = asyncio.Event()
         self.failing: str | None = None
-        self.reconnects = 0
+        self.connects = 0
+        self._connecting = asyncio.Lock()
 
     async def call(self, what: Callable[[Redis], Awaitable[_T]]) -> _T:
         """Do it once; raise one of FAILURES where it may not have been done, or its answer is lost."""
         try:
-            if self._client is None:
-                self._client = await self._address.connect(self._key)
-                self.reconnects += 1
-            answer = await what(self._client)
+            answer = await what(self._client or await self._connect())
         except FAILURES as error:
             self._failed(error)
             await self.drop()
@@ -45,6 +43,13 @@ class Server:
             log.info("the bus is back", bus=str(self._address))
             self.failing, self._failures = None, 0
         return answer
+
+    async def _connect(self) -> Redis:
+        async with self._connecting:  # whoever comes second finds it done
+            if self._client is None:
+                self._client = await self._address.connect(self._key)
+                self.connects += 1
+            return self._client
 
     async def pause(self) -> None:
         """Wait before the next attempt: longer each time, up to a cap, and never in step with others."""

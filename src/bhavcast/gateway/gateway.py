@@ -136,7 +136,7 @@ class Gateway:
             return
         self.link, self.linked_at = link, self.clock.monotonic()
         self.generation += 1  # full quotes carry it
-        self.hub.tell_all({"t": "feed", "feed": "bus", "state": link}, self.linked_at)
+        self.hub.tell_all({"t": "feed", "link": link}, self.linked_at)
 
     def _grow(self) -> None:
         before = len(self.directory)

@@ -237,6 +237,7 @@ class GatewayServer:
     def _samples(self) -> dict[str, list[Sample]]:
         gateway = self._gateway
         told: dict[str, list[Sample]] = {
+            "bhavcast_bus_link": [((gateway.link,), 1.0)],
             "bhavcast_rev": [((), float(gateway.replica.rev))],
             "bhavcast_scrips": [((), float(len(gateway.replica.order)))],
             "bhavcast_stream_clients": [(("all",), float(len(gateway.members)))],
@@ -262,6 +263,7 @@ def _of_ingest(gateway: Gateway) -> dict[str, list[Sample]]:
         "bhavcast_quarantined": [((), float(gateway.fact("quarantine").get("held", 0)))],
         "bhavcast_bus_lag_seconds": [((), max(0, gateway.market.now_ms() - gateway.heard_at) / 1000)],
         "bhavcast_journal_bytes": [((), float(figures["journal_bytes"]))],
+        "bhavcast_orphan": [((), float(figures["orphan"]))],
         "bhavcast_journal_failing": [((), float(gateway.fact("journal").get("state") == "failing"))],
     }
 

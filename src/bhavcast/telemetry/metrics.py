@@ -46,6 +46,15 @@ NAMES: Final = (
     ),
     Name("bhavcast_sessions", "gauge", (), "Browsers that are signed in."),
     Name("bhavcast_bus_lag_seconds", "gauge", (), "Market time since the last message of the bus."),
+    Name("bhavcast_bus_link", "gauge", ("state",), "1 for how well this gateway hears the bus: ok, degraded or deaf."),
+    Name("bhavcast_bus_waiting", "gauge", (), "Messages that Redis has not got yet."),
+    Name("bhavcast_bus_calls_total", "counter", (), "Script calls that carried messages to Redis."),
+    Name(
+        "bhavcast_bus_republished_total", "counter", (), "Times that Redis lacked something and got it in one message."
+    ),
+    Name("bhavcast_bus_holes_total", "counter", (), "Times that a gateway missed something and took a snapshot again."),
+    Name("bhavcast_bus_lost_total", "counter", (), "Times that what a gateway held was lost from the bus for good."),
+    Name("bhavcast_orphan", "gauge", (), "1 while this ingest has no lease and goes on for its journal alone."),
     Name("bhavcast_journal_bytes", "gauge", (), "Bytes in the journal of this epoch."),
     Name("bhavcast_journal_failing", "gauge", (), "1 while records are being lost."),
     Name("bhavcast_role_state", "gauge", ("role", "state"), "1 for the state a process of this system is in."),

@@ -45,7 +45,7 @@ async def serve(config: Config, reread: Callable[[], Config]) -> int:
     gateway = make_gateway(config, keyring, clock, market)
     gate = Gate(hosts(config), config.allowed_origins, frontend_port=config.frontend_port)
     accesses = AccessLog(enabled=config.access_log)
-    server = gateway_server(config, gateway, bound, gate, pages.load(), accesses, tls)
+    server = gateway_server(config, gateway, bound, gate, pages.load(), accesses, tls, bus)
     own = url_of(config.host, bound.getsockname()[1], tls=tls is not None)
 
     async def answer() -> None:
