@@ -87,7 +87,7 @@ class Gateway:
     draining: bool = False
     heard_at: int = 0  # market time of the last message
     # How the processes of this system are, by name, where something watches over them.
-    roles: dict[str, dict[str, Any]] = field(default_factory=dict)
+    roles: Callable[[], dict[str, dict[str, Any]]] = dict
     reads: int = 0
     fresh_reads: int = 0
     # Rises whenever what a symbol means, or whether this gateway answers at all, may have changed.

@@ -309,7 +309,7 @@ def _health(gateway: Gateway) -> tuple[str, list[str]]:
         reasons.append(f"journal: {gateway.fact('journal').get('reason')}")
     if gateway.link != "ok":
         reasons.append("the bus is out of reach")
-    for name, role in gateway.roles.items():
+    for name, role in gateway.roles().items():
         if role["state"] == "crash_loop":
             reasons.append(f"{name} ends over and over: started again {role['restarts']} times")
         elif role["state"] != "up":

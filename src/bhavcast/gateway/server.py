@@ -148,7 +148,7 @@ class GatewayServer:
         count = len(self._gateway.members)
         if self._sent_away is None:
             self._gateway.drain()
-            if self._shares_port:  # let the others have those who come now, rather than send them away
+            if self._shares_port and self.started:  # let the others have those who come now, rather than send them away
                 for server in self._server.servers:
                     server.close()
             self._sent_away = asyncio.create_task(self._send_away())
@@ -269,7 +269,7 @@ def _of_ingest(gateway: Gateway) -> dict[str, list[Sample]]:
 
 
 def _of_roles(gateway: Gateway) -> dict[str, list[Sample]]:
-    roles = gateway.roles
+    roles = gateway.roles()
     return {
         "bhavcast_role_state": [((name, role["state"]), 1.0) for name, role in roles.items()],
         "bhavcast_role_restarts_total": [((name,), float(role["restarts"])) for name, role in roles.items()],

@@ -1,7 +1,7 @@
 """One of those that answer."""
 
 import asyncio
-import random
+import functools
 from collections.abc import Callable
 from typing import Final
 
@@ -28,7 +28,6 @@ from bhavcast.telemetry.clock import MarketClock, SystemClock
 log = structlog.get_logger()
 
 POLL_S: Final = 0.01
-ROLES_S: Final = 0.5
 
 
 async def serve(config: Config, reread: Callable[[], Config]) -> int:
@@ -43,6 +42,8 @@ async def serve(config: Config, reread: Callable[[], Config]) -> int:
     clock = SystemClock()
     bus, market = choose_bus(config, clock), MarketClock(clock)
     gateway = make_gateway(config, keyring, clock, market)
+    if config.data.is_dir():  # one that runs alone may have none
+        gateway.roles = functools.partial(supervise.read, run_folder(config.data))
     gate = Gate(hosts(config), config.allowed_origins, frontend_port=config.frontend_port)
     accesses = AccessLog(enabled=config.access_log)
     server = gateway_server(config, gateway, bound, gate, pages.load(), accesses, tls, bus)
@@ -70,7 +71,6 @@ async def serve(config: Config, reread: Callable[[], Config]) -> int:
         "relay": relay(bus, gateway.replica, Timekeeper(gateway, gateway.replica, market)),
         "gateway": answer(),
         "keys": keys.run(),
-        "roles": _look_at_roles(config, gateway.roles),
         "welcome": welcome(),
     }
     if tls is not None:
@@ -79,15 +79,3 @@ async def serve(config: Config, reread: Callable[[], Config]) -> int:
         return await until(stop, work, finish)
     finally:
         await bus.close()
-
-
-async def _look_at_roles(config: Config, roles: dict[str, dict[str, object]]) -> None:
-    """Know how the other processes are, where a supervisor on this data folder tells it."""
-    if not config.data.is_dir():  # a gateway alone keeps nothing
-        await asyncio.Event().wait()
-    folder = run_folder(config.data)
-    while True:
-        found = supervise.read(folder)
-        roles.clear()
-        roles.update(found)
-        await asyncio.sleep(random.uniform(0.5, 1) * ROLES_S)
