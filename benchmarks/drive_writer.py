@@ -1,6 +1,8 @@
 """Run the simulator or the writer as fast as they go, and print ticks and CPU seconds as JSON.
 
 python -m benchmarks.drive_writer sim|ingest|plain seconds=5 batch=20
+
+With `bus=unix:///tmp/x` ingest publishes to the Redis there.
 """
 
 import asyncio
@@ -17,7 +19,9 @@ from pathlib import Path
 
 from bhavcast.board.board import Board
 from bhavcast.board.staleness import Staleness
+from bhavcast.bus.address import Address
 from bhavcast.bus.memory import MemoryBus
+from bhavcast.bus.redis import RedisBus
 from bhavcast.domain.calendar import Calendar, at_ist
 from bhavcast.domain.instrument import Instrument
 from bhavcast.domain.session import class_of
@@ -94,7 +98,7 @@ class PreparedFeed:
         """Hold nothing."""
 
 
-async def _ingest(seconds: float, size: int, folder: Path) -> None:
+async def _ingest(seconds: float, size: int, folder: Path, url: str) -> None:
     known, calendar, clock = universe(SCRIPS), Calendar.builtin(), SystemClock()
     batches = _prepare(_market(known), int(seconds * PREPARED), size, PreparedFeed.source)
     warm = SCRIPS // size + 50  # batches in which every scrip is seen for the first time
@@ -109,7 +113,7 @@ async def _ingest(seconds: float, size: int, folder: Path) -> None:
         board=board,
         staleness=Staleness(board, calendar.phase),
         journal=FileJournal(folder, clock, boot_id="benchmark"),
-        bus=MemoryBus(),
+        bus=RedisBus(Address.parse(url), clock, alone=True) if url else MemoryBus(),
         clock=clock,
         market=MarketClock(clock, start_ms=batches[0].received),
         calendar=calendar,
@@ -123,7 +127,9 @@ async def _ingest(seconds: float, size: int, folder: Path) -> None:
     gc.freeze()  # what was prepared is not the writer's to look through
     before, began = line.ticks, time.process_time()
     await ingest(line)
+    await line.bus.flush()
     used, count = time.process_time() - began, line.ticks - before
+    await line.bus.close()
     line.journal.close()
     if line.guard.quarantine.entries():
         raise RuntimeError(f"the guard objects to the simulator: {line.guard.quarantine.entries()[0]}")
@@ -150,7 +156,7 @@ def main(arguments: list[str]) -> None:
         sim(seconds)
     elif arguments[0] == "ingest":
         with tempfile.TemporaryDirectory(prefix="bhavcast-") as folder:
-            asyncio.run(_ingest(seconds, size, Path(folder)))
+            asyncio.run(_ingest(seconds, size, Path(folder), given.get("bus", "")))
     else:
         plain(size)
 

@@ -14,7 +14,9 @@ from bhavcast.board.board import Board, Row
 from bhavcast.bus.port import Link
 from bhavcast.bus.redis import RedisBus
 from bhavcast.domain import field
+from bhavcast.domain.calendar import ist
 from bhavcast.domain.change import Message
+from bhavcast.domain.errors import NotTheWriter, Unavailable
 from bhavcast.flow import relay
 from bhavcast.telemetry.clock import SystemClock
 from tests.redis_servers import Cast, running
@@ -62,8 +64,6 @@ class Writer:
 
 
 def _text(ms: int) -> str:
-    from bhavcast.domain.calendar import ist
-
     return ist(ms).replace(tzinfo=None).isoformat(" ")
 
 
@@ -107,7 +107,7 @@ class Reader:
 
     async def close(self) -> None:
         await self.bus.close()
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(Unavailable):
             await self.task
 
 
@@ -254,6 +254,6 @@ async def _quiet(writer: Writer) -> bool:
         return False
     try:
         await writer.bus.flush()
-    except Exception:  # refused, or not yet there again
+    except (NotTheWriter, Unavailable):
         return False
     return True

@@ -23,7 +23,8 @@ RENEW_S: Final = 1.0
 FLUSH_S: Final = 5.0
 REPLICATE_MS: Final = 500
 MOST_WAITING: Final = 1024  # messages that one call carries; beyond them Redis gets their sum
-BUSY: Final = 64  # messages waiting at which the loop gets a chance to send them
+BUSY: Final = 64  # messages waiting at which the writer waits too, if Redis was heard of this short while ago
+PATIENCE_S: Final = 0.25
 
 
 class _Refused(Exception):
@@ -48,7 +49,8 @@ class Publisher:
         self._token, self._writer = 0, ""
         self._replicas = 0
         self._proved_until = 0.0
-        self._work, self._settled = asyncio.Event(), asyncio.Event()
+        self._progress = 0.0  # when Redis last took something, or got something to take
+        self._work, self._settled, self._sent_some = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._settled.set()
         self.tasks: list[asyncio.Task[None]] = []
         self.calls = self.republished = 0
@@ -154,8 +156,18 @@ class Publisher:
         else:
             self._waiting.append((message.to_rev, encode(message) if encoded is None else encoded))
         self._wake()
-        if len(self._waiting) >= BUSY:
-            await asyncio.sleep(0)
+        if self._behind or len(self._waiting) >= BUSY:
+            await self._breathe()
+
+    async def _breathe(self) -> None:
+        """Let Redis keep pace with a writer that is faster; one that does not answer is not waited for."""
+        left = self._progress + PATIENCE_S - asyncio.get_running_loop().time()
+        if self._server.failing is not None or left <= 0:
+            await asyncio.sleep(0)  # so that an answer can be read
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(left):
+                await self._sent_some.wait()
 
     async def flush(self) -> None:
         """Wait until nothing is left to send."""
@@ -179,7 +191,7 @@ class Publisher:
         await self.stop()
 
     async def stop(self) -> None:
-        """End what runs, and say nothing more. (Not by cancelling: the library may swallow that.)"""
+        """End what runs, and say nothing more; not by cancelling, which the library may swallow."""
         await self._server.close()
         self._work.set()
         await asyncio.gather(*self.tasks, return_exceptions=True)
@@ -190,8 +202,11 @@ class Publisher:
             raise NotTheWriter(self._refused or "")
 
     def _wake(self) -> None:
+        if self._settled.is_set():
+            self._progress = asyncio.get_running_loop().time()
         self._work.set()
         self._settled.clear()
+        self._sent_some.clear()
 
     # -- sending ----------------------------------------------------------------------------------------------------------
 
@@ -203,6 +218,8 @@ class Publisher:
             try:
                 while (mirror := self._mirror) is not None and (self._behind or self._waiting) and self._prove():
                     await (self._catch_up(mirror) if self._behind else self._send_waiting(mirror))
+                    self._progress = asyncio.get_running_loop().time()
+                    self._sent_some.set()
             except (_Refused, BadRecord) as refused:
                 if mirror is self._mirror:  # else it is an answer to what was said under an earlier lease
                     self._stop(f"Redis refused: {refused}")
