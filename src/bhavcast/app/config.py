@@ -81,13 +81,13 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     )
     connections_per_key: Annotated[
         int, _says("streaming clients of one key at once", 100, unit="connections", ge=1, le=1_000_000)
-    ] = 10_000
+    ] = 1_000
     connections_per_address: Annotated[
         int,
         _says(
             "streaming clients at once of one address that shows no key", 100, unit="connections", ge=1, le=1_000_000
         ),
-    ] = 10_000
+    ] = 1_000
     requests_per_second: Annotated[
         float,
         _says(
