@@ -30,8 +30,8 @@ from bhavcast.domain.errors import BadConfig
 FILE_NAME: Final = "bhavcast.toml"
 PREFIX: Final = "BHAVCAST_"
 FILE_VARIABLE: Final = "BHAVCAST_CONFIG"
-# Names with the prefix that are no settings: the file itself, and where the tests find real files.
-_OTHER_VARIABLES: Final = (FILE_VARIABLE, "BHAVCAST_SHARED")
+# Names with the prefix that are no settings: the file itself, a client's key, and where the tests find real files.
+_OTHER_VARIABLES: Final = (FILE_VARIABLE, "BHAVCAST_KEY_FILE", "BHAVCAST_SHARED")
 SOURCES: Final = ("sim", "bhavcopy", "replay")
 # Settings that one wants to change from run to run; the others belong in the file or the environment.
 FLAGS: Final = (

@@ -81,6 +81,7 @@ class HotProtocol(Connection):
     ready: dict[bytes, Ready]
     ready_bytes: int
     generation: int
+    keys: int
     rate_limit: bytes
     dates: list[Any]
 
@@ -252,10 +253,11 @@ class HotProtocol(Connection):
         self._renew(ready, answer, visitor)
         cls = type(self)
         size = len(raw) + len(ready.body)
-        old = cls.generation != self.gateway.generation
+        old = cls.generation != self.gateway.generation or cls.keys != self.gateway.door.keyring.generation
         if old or len(self.ready) >= MAX_READY or cls.ready_bytes + size > MAX_READY_BYTES:
             self.ready.clear()
-            cls.generation, cls.ready_bytes = self.gateway.generation, 0
+            # With the keys that came before a change goes what was kept under the bytes that hold them.
+            cls.generation, cls.keys, cls.ready_bytes = self.gateway.generation, self.gateway.door.keyring.generation, 0
         before = self.ready.get(raw)
         self.ready[raw] = ready
         cls.ready_bytes += size if before is None else len(ready.body) - len(before.body)
@@ -338,6 +340,7 @@ def bind(
         "ready": {},
         "ready_bytes": 0,
         "generation": -1,
+        "keys": -1,
         "dates": [None, b""],
     }
     return type("BoundHotProtocol", (HotProtocol,), names)
