@@ -20,6 +20,7 @@ from bhavcast.board.board import Board, Row
 from bhavcast.board.staleness import Staleness
 from bhavcast.bus.port import Bus
 from bhavcast.domain import field as fields
+from bhavcast.domain import gap
 from bhavcast.domain.calendar import Calendar, at_ist, ist
 from bhavcast.domain.change import Change, Message
 from bhavcast.domain.errors import BusHole
@@ -113,6 +114,7 @@ async def recover(line: Ingest, found: Recovery, token: int) -> None:
     line.began = line.market.now_ms()
     if found.snapshot is not None:
         line.board.load(found.snapshot)
+        line.last_said = found.snapshot.market
     known = [row.instrument for row in line.board.order]
     instruments = [CANARY, *line.reload().instruments.values(), *line.feed.instruments()]
     line.board.add(instruments)
@@ -134,6 +136,7 @@ async def recover(line: Ingest, found: Recovery, token: int) -> None:
 async def begin(line: Ingest, *, planned: bool, reason: str) -> None:
     """Begin an epoch, and a day with it where the trading date is another. `planned`: nothing was lost on the way."""
     now, board = line.market.now_ms(), line.board
+    known = board.rev
     stamp = datetime.datetime.fromtimestamp(line.clock.wall_ms() / 1000, datetime.UTC)
     board.begin(f"{stamp:%Y%m%dT%H%MZ}-{secrets.token_hex(8)}", line.clock.wall_ms() * 1000, board.token)
     day = line.calendar.trading_date(now).isoformat()
@@ -147,6 +150,10 @@ async def begin(line: Ingest, *, planned: bool, reason: str) -> None:
         board.facts["indices"] = msgspec.to_builtins(universe.indices)
         line.guard.roll()
         line.staleness.forget()
+    if not planned:
+        since = line.last_said or now
+        ledger = gap.opened(board.facts.get("gaps", []), "epoch", None, since, known, reason)
+        board.facts["gaps"] = gap.closed(ledger, "epoch", None, now, board.rev)
     line.said.clear()
     snapshot = board.snapshot(now, planned=planned)
     line.journal.begin(snapshot)
@@ -256,11 +263,29 @@ def news(line: Ingest, now: int) -> dict[str, Any]:
         "clock": line.market.state(),
         "feeds": {line.feed.source.name: describe(line.feed)},
         "journal": {"state": "failing" if line.journal.failing else "ok", "reason": line.journal.failing},
+        "gaps": gaps(line, now),
         **line.guard.facts(),
     }
     fresh = {name: fact for name, fact in facts.items() if line.said.get(name) != fact}
     line.said.update(fresh)
     return fresh
+
+
+def gaps(line: Ingest, now: int) -> gap.Ledger:
+    """Return the ledger of gaps as it is now: one begins where the journal or a source fails, and ends with that."""
+    ledger: gap.Ledger = line.board.facts.get("gaps", [])
+    feed, rev = line.feed, line.board.rev
+    failed = feed.state in ("stale", "failed")
+    failing: tuple[tuple[gap.Kind, str | None, str | None], ...] = (
+        ("journal", None, line.journal.failing),
+        ("feed", feed.source.name, f"the source is {feed.state}" if failed else None),
+    )
+    for kind, source, reason in failing:
+        if reason is not None:
+            ledger = gap.opened(ledger, kind, source, now, rev, reason)
+        else:
+            ledger = gap.closed(ledger, kind, source, now, rev)
+    return ledger
 
 
 def describe(feed: Feed) -> dict[str, Any]:

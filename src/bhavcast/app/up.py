@@ -6,6 +6,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 import structlog
@@ -21,13 +22,14 @@ from bhavcast.gateway import pages
 from bhavcast.gateway.edge import Edge, Gate
 from bhavcast.gateway.gateway import Gateway
 from bhavcast.gateway.server import GatewayServer, Quiet
+from bhavcast.journal import archive
 from bhavcast.telemetry import log as logs
 from bhavcast.telemetry.metrics import HttpCounters, Sample
 
 log = structlog.get_logger()
 
 IDLE_S: Final = 0.25
-SYNC_S: Final = 1.0
+ARCHIVE_S: Final = 1.0
 # Most of what lives here lives long: rows, instruments, code. Looking through it for cycles at every 700 allocations
 # would stop the loop for nothing.
 GC_THRESHOLD: Final = (50_000, 50, 50)
@@ -108,6 +110,7 @@ async def _main(parts: Parts, gateway_socket: socket.socket, frontend_socket: so
         "relay": relay(parts.bus, gateway.replica, gateway),
         "gateway": server.run(),
         "sync": _sync(parts),
+        "archive": _archive(parts),
         "frontend": frontend.serve(sockets=[frontend_socket]),
         "welcome": _welcome(parts, server, url, frontend_url),
     }
@@ -132,10 +135,32 @@ async def _ingest(parts: Parts) -> None:
 
 
 async def _sync(parts: Parts) -> None:
-    """Make the journal survive a power cut too, beside the loop: a disk takes its time."""
-    while True:
-        await asyncio.sleep(SYNC_S)
-        await asyncio.to_thread(parts.journal.sync)
+    """Make the journal survive a power cut too, beside the loop: a disk takes its time.
+
+    One thread of its own, so that a slow disk delays nothing that waits for a thread.
+    """
+    with ThreadPoolExecutor(1, "fsync") as disk:
+        while True:
+            await asyncio.sleep(parts.config.journal.fsync_ms / 1000)
+            await asyncio.get_running_loop().run_in_executor(disk, parts.journal.sync)
+
+
+async def _archive(parts: Parts) -> None:
+    """Seal the journals of epochs that are over and remove what is too old, beside the loop, whenever one has begun."""
+    settings, seen = parts.config.journal, None
+    with ThreadPoolExecutor(1, "archive") as disk:
+        while True:
+            if (current := parts.journal.path) is not None and current != seen:
+                seen = current
+                tidied = await asyncio.get_running_loop().run_in_executor(
+                    disk,
+                    lambda path: archive.tidy(
+                        path, parts.clock.wall_ms(), keep_days=settings.keep_days, keep_bytes=settings.keep_bytes
+                    ),
+                    current,
+                )
+                log.info("journals tidied", **tidied._asdict())
+            await asyncio.sleep(ARCHIVE_S)
 
 
 async def _until(
@@ -154,7 +179,7 @@ async def _until(
     await server.stop()
     frontend.should_exit = True
     for task in tasks:
-        if task.get_name() in ("ingest", "relay", "sync", "welcome"):
+        if task.get_name() in ("ingest", "relay", "sync", "archive", "welcome"):
             task.cancel()
     waiting.cancel()
     await asyncio.gather(*tasks, waiting, return_exceptions=True)
@@ -256,5 +281,7 @@ def _samples(parts: Parts) -> dict[str, list[Sample]]:
         "bhavcast_bus_lag_seconds": [((), lag)],
         "bhavcast_journal_bytes": [((), float(parts.journal.size))],
         "bhavcast_journal_failing": [((), float(parts.journal.failing is not None))],
+        "bhavcast_journal_lost_total": [((), float(parts.journal.lost))],
+        "bhavcast_journal_synced_rev": [((), float(parts.journal.synced_rev))],
         "bhavcast_scrips": [((), float(len(board.order)))],
     }

@@ -285,6 +285,23 @@ async def feeds(request: Request[Any, Any, Any]) -> dict[str, Any]:
     return {**told, "now": iso_ms(gateway.market.now_ms()), "pos": gateway.position}
 
 
+@get(
+    "/api/gaps",
+    tags=["Market"],
+    responses=_responses(dict[str, Any], {"gaps": [{"kind": "feed", "source": "sim", "to": None}]}, 404, 409),
+)
+async def gaps(
+    request: Request[Any, Any, Any],
+    symbol: Annotated[str | None, Parameter(description="Only what concerns this scrip.", max_length=64)] = None,
+    since: Annotated[
+        str | None, Parameter(query="from", description="Only gaps not over at this time.", max_length=40)
+    ] = None,
+) -> dict[str, Any]:
+    """Tell the last 1,000 gaps: of sources, of the journal, between epochs; from when to when, and why."""
+    gateway = _gateway(request)
+    return {"gaps": market.gaps(gateway, symbol, since), "pos": gateway.position}
+
+
 def _health(gateway: Gateway) -> tuple[str, list[str]]:
     reasons = []
     if not gateway.replica.epoch:
@@ -392,6 +409,7 @@ ROUTES: Final = (
     breadth,
     ranges,
     feeds,
+    gaps,
     health,
     live,
     ready,
