@@ -17,6 +17,7 @@ import msgspec
 import structlog
 
 from bhavcast.board.board import Board, Row
+from bhavcast.board.checkpoint import Checkpoint
 from bhavcast.board.staleness import Staleness
 from bhavcast.bus.port import Bus
 from bhavcast.domain import field as fields
@@ -46,6 +47,8 @@ CANARY_SOURCE: Final = Source(name="canary", mode="real", grade="tick")
 SECOND_S: Final = 1.0
 # A checkpoint also comes when this much has been written since the last: what is read at a recovery stays a second's work.
 CHECKPOINT_BYTES: Final = 16 * 1024 * 1024
+# Rows that are encoded for it between two batches.
+CHECKPOINT_SLICE: Final = 256
 # A virtual day is over this long after its last phase; then the clock is set to just before the next continuous session.
 AFTERGLOW_MS: Final = 5 * 60_000
 CURTAIN_MS: Final = 10_000
@@ -76,6 +79,7 @@ class Ingest:
     checkpoint_s: float = 30.0
     endless: bool = False
     due: dict[str, float] = field(default_factory=dict)
+    making: Checkpoint | None = None
     said: dict[str, Any] = field(default_factory=dict)
     began: int = 0  # market time of the start
     ticks: int = 0
@@ -155,6 +159,7 @@ async def begin(line: Ingest, *, planned: bool, reason: str) -> None:
         ledger = gap.opened(board.facts.get("gaps", []), "epoch", None, since, known, reason)
         board.facts["gaps"] = gap.closed(ledger, "epoch", None, now, board.rev)
     line.said.clear()
+    line.making = None
     snapshot = board.snapshot(now, planned=planned)
     line.journal.begin(snapshot)
     await line.bus.begin(snapshot)
@@ -209,8 +214,13 @@ async def keep_appointments(line: Ingest) -> None:
         await line.say(changes=line.board.apply(CANARY_SOURCE, [beat]), facts=news(line, now))
         if line.asked():
             await redefine(line)
-    if line.is_due("checkpoint", line.checkpoint_s) or line.journal.tail > CHECKPOINT_BYTES:
-        line.journal.checkpoint(line.board.snapshot(now))
+    if line.is_due("checkpoint", line.checkpoint_s) or (
+        line.journal.tail > CHECKPOINT_BYTES and not line.journal.failing
+    ):
+        line.making = line.making or Checkpoint(line.board)
+    if line.making is not None and line.making.ahead(CHECKPOINT_SLICE):
+        line.journal.checkpoint(line.making.finish(now))
+        line.making = None
 
 
 async def redefine(line: Ingest) -> None:
@@ -281,10 +291,13 @@ def gaps(line: Ingest, now: int) -> gap.Ledger:
         ("feed", feed.source.name, f"the source is {feed.state}" if failed else None),
     )
     for kind, source, reason in failing:
+        before = ledger
         if reason is not None:
             ledger = gap.opened(ledger, kind, source, now, rev, reason)
         else:
             ledger = gap.closed(ledger, kind, source, now, rev)
+        if ledger is not before:
+            log.warning("gap begins" if reason else "gap ends", kind=kind, source=source, rev=rev, reason=reason)
     return ledger
 
 

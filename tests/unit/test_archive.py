@@ -128,6 +128,17 @@ def test_without_room_a_journal_stays_as_it_is(tmp_path):
     assert path.read_bytes() == content
 
 
+def test_a_survey_tells_what_a_checkpoint_made_good_from_what_nothing_did(tmp_path):
+    writer = journal(tmp_path)
+    writer.begin(snapshot())
+    writer.append(message(101))
+    writer.checkpoint(snapshot(120))
+    writer.append(message(121))
+    assert writer.path is not None
+    found = survey(writer.path)
+    assert (found.gaps, found.holes, found.last_rev) == ([(103, 120)], [], 122)
+
+
 def test_a_survey_names_ranges_and_holes(tmp_path):
     writer = journal(tmp_path)
     writer.begin(snapshot())

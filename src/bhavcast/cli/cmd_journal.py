@@ -64,15 +64,17 @@ def verify(*files: Path, data: DataFlag = None, config: ConfigFlag = None, as_js
         )
     else:
         table(
-            ["file", "verdict", "messages", "checkpoints", "first_rev", "last_rev", "last_at", "holes", "torn"],
+            ["file", "verdict", "messages", "checkpoints", "first_rev", "last_rev", "last_at", "gaps", "holes", "torn"],
             [
                 (one.file, one.damage or ("holes" if one.holes else "sound"), one.messages, one.checkpoints,
-                 one.first_rev, one.last_rev, _time(one.last_at), len(one.holes), one.torn)
+                 one.first_rev, one.last_rev, _time(one.last_at), len(one.gaps), len(one.holes), one.torn)
                 for one in found
             ],
-            right=("messages", "checkpoints", "first_rev", "last_rev", "holes", "torn"),
+            right=("messages", "checkpoints", "first_rev", "last_rev", "gaps", "holes", "torn"),
         )  # fmt: skip
         for one in found:
+            for first, last in one.gaps:
+                say(f"{one.file}: messages of {first} to {last} are missing; the checkpoint after them has their outcome")
             for first, last in one.holes:
                 say(f"{one.file}: revisions {first} to {last} are in no record")
     return Exit.WRONG if any(one.damage or one.holes for one in found) else Exit.DONE

@@ -12,7 +12,7 @@ from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Example
-from litestar.params import Parameter
+from litestar.params import Parameter, QueryParameter
 from litestar.status_codes import HTTP_200_OK
 
 import bhavcast
@@ -294,7 +294,7 @@ async def gaps(
     request: Request[Any, Any, Any],
     symbol: Annotated[str | None, Parameter(description="Only what concerns this scrip.", max_length=64)] = None,
     since: Annotated[
-        str | None, Parameter(query="from", description="Only gaps not over at this time.", max_length=40)
+        str | None, QueryParameter(name="from", description="Only gaps not over at this time.", max_length=40)
     ] = None,
 ) -> dict[str, Any]:
     """Tell the last 1,000 gaps: of sources, of the journal, between epochs; from when to when, and why."""

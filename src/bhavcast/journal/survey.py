@@ -15,8 +15,10 @@ _NAMES = {layout.OPEN: "open", layout.CHECKPOINT: "checkpoint", layout.MESSAGE: 
 
 
 class Survey(msgspec.Struct, kw_only=True):
-    """What was found in one journal. `holes` are revisions that no record covers; `damage` ends the reading.
+    """What was found in one journal.
 
+    `gaps` are revisions whose messages are missing, made good by the checkpoint after them: the writer's disk failed.
+    `holes` are missing with nothing that makes them good; `damage` ends the reading.
     `torn`: bytes of a record that was cut short, at the end. `stored` is the size on the disk, `bytes` unpacked.
     """
 
@@ -31,6 +33,7 @@ class Survey(msgspec.Struct, kw_only=True):
     last_rev: int | None = None
     first_at: int | None = None
     last_at: int | None = None
+    gaps: list[tuple[int, int]] = []
     holes: list[tuple[int, int]] = []
     torn: int = 0
     closed: bool = False
@@ -44,19 +47,19 @@ class Survey(msgspec.Struct, kw_only=True):
         elif item.type == layout.CHECKPOINT:
             snapshot = decode_snapshot(item.payload)
             self.checkpoints += 1
-            self._reach((self.last_rev or snapshot.rev) + 1, snapshot.rev, snapshot.market)
+            self._reach(snapshot.rev + 1, snapshot.rev, snapshot.market, self.gaps)
         elif item.type == layout.MESSAGE:
             message = decode(item.payload)
             self.messages += 1
-            self._reach(message.from_rev, message.to_rev, message.published)
+            self._reach(message.from_rev, message.to_rev, message.published, self.holes)
         elif item.type != layout.CLOSE:
             raise BadRecord(f"unknown record type {item.type} at byte {item.offset}", offset=item.offset)
 
-    def _reach(self, from_rev: int, to_rev: int, at: int) -> None:
+    def _reach(self, from_rev: int, to_rev: int, at: int, missing: list[tuple[int, int]]) -> None:
         if self.last_rev is None:
             self.first_rev, self.first_at = to_rev, at
         elif from_rev > self.last_rev + 1:
-            self.holes.append((self.last_rev + 1, from_rev - 1))
+            missing.append((self.last_rev + 1, from_rev - 1))
         self.last_rev, self.last_at = max(to_rev, self.last_rev or 0), at
 
 
