@@ -74,7 +74,9 @@ def verify(*files: Path, data: DataFlag = None, config: ConfigFlag = None, as_js
         )  # fmt: skip
         for one in found:
             for first, last in one.gaps:
-                say(f"{one.file}: messages of {first} to {last} are missing; the checkpoint after them has their outcome")
+                say(
+                    f"{one.file}: messages of {first} to {last} are missing; the checkpoint after them has their outcome"
+                )
             for first, last in one.holes:
                 say(f"{one.file}: revisions {first} to {last} are in no record")
     return Exit.WRONG if any(one.damage or one.holes for one in found) else Exit.DONE
