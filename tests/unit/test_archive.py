@@ -33,7 +33,7 @@ def epochs(directory: Path, count: int) -> list[Path]:
 
 
 def tidy(current: Path, *, now: int = MARKET, days: int = 1000, size: int = 2**40) -> archive.Tidied:
-    return archive.tidy(current, now, keep_days=days, keep_bytes=size)
+    return archive.tidy(current, now, keep_days=days, keep_bytes=size, stopped=lambda: False)
 
 
 def test_a_sealed_journal_gives_what_it_gave_before(tmp_path):
@@ -108,6 +108,16 @@ def test_a_journal_that_cannot_be_read_does_not_count_as_the_one_a_start_may_nee
     assert [path.name for path in journals(tmp_path)] == [f"{paths[0].name}.zst", paths[2].name]
 
 
+def test_a_stop_leaves_everything_as_it_was(tmp_path):
+    path, sent = written(tmp_path)
+    for megabytes in range(2):  # while it is packed, and while it is read back
+        left = iter([False] * megabytes + [True] * 9)
+        done = archive.tidy(tmp_path / "x", 0, keep_days=9, keep_bytes=2**40, stopped=lambda: next(left))  # noqa: B023 - called within the turn
+        assert done == archive.Tidied(0, 0)
+        assert sorted(tmp_path.iterdir()) == [path, layout.pointer_path(path)]
+    assert list(messages(path)) == sent
+
+
 def test_without_room_a_journal_stays_as_it_is(tmp_path):
     path, _ = written(tmp_path)
     content = path.read_bytes()
@@ -117,7 +127,7 @@ def test_without_room_a_journal_stays_as_it_is(tmp_path):
         from bhavcast.journal import archive
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
-        print(archive.tidy(Path({str(tmp_path / "other")!r}), 0, keep_days=1000, keep_bytes=2**40).sealed)
+        print(archive.tidy(Path({str(tmp_path / "other")!r}), 0, keep_days=1000, keep_bytes=2**40, stopped=bool).sealed)
     """
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=60, check=True

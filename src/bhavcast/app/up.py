@@ -5,8 +5,10 @@ import gc
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, Final
 
 import structlog
@@ -171,20 +173,22 @@ async def _sync(parts: Parts) -> None:
 
 async def _archive(parts: Parts) -> None:
     """Seal the journals of epochs that are over and remove what is too old, beside the loop, whenever one has begun."""
-    settings, seen = parts.config.journal, None
+    settings, stopping, seen = parts.config.journal, threading.Event(), None
+
+    def tidy(current: Path) -> archive.Tidied:
+        keep = {"keep_days": settings.keep_days, "keep_bytes": settings.keep_bytes}
+        return archive.tidy(current, parts.clock.wall_ms(), **keep, stopped=stopping.is_set)
+
     with ThreadPoolExecutor(1, "archive") as disk:
-        while True:
-            if (current := parts.journal.path) is not None and current != seen:
-                seen = current
-                tidied = await asyncio.get_running_loop().run_in_executor(
-                    disk,
-                    lambda path: archive.tidy(
-                        path, parts.clock.wall_ms(), keep_days=settings.keep_days, keep_bytes=settings.keep_bytes
-                    ),
-                    current,
-                )
-                log.info("journals tidied", **tidied._asdict())
-            await asyncio.sleep(ARCHIVE_S)
+        try:
+            while True:
+                if (current := parts.journal.path) is not None and current != seen:
+                    seen = current
+                    tidied = await asyncio.get_running_loop().run_in_executor(disk, tidy, current)
+                    log.info("journals tidied", **tidied._asdict())
+                await asyncio.sleep(ARCHIVE_S)
+        finally:
+            stopping.set()
 
 
 async def _until(

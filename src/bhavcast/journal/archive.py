@@ -7,7 +7,7 @@ to be unusable, the second.
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -31,10 +31,10 @@ class Tidied(NamedTuple):
     removed: int
 
 
-def tidy(current: Path, now_ms: int, *, keep_days: int, keep_bytes: int) -> Tidied:
+def tidy(current: Path, now_ms: int, *, keep_days: int, keep_bytes: int, stopped: Callable[[], bool]) -> Tidied:
     """Seal every journal beside `current`, and remove the oldest that are over age or over the bytes.
 
-    What cannot be sealed or removed stays as it is and is said in the log; the next call tries again.
+    `stopped` is asked at every megabyte whether to leave off. What cannot be sealed or removed stays as it is and is said in the log; the next call tries again.
     """
     for leftover in current.parent.glob(f"*{layout.SEALED_SUFFIX}{layout.UNFINISHED_SUFFIX}"):
         leftover.unlink(missing_ok=True)
@@ -43,18 +43,18 @@ def tidy(current: Path, now_ms: int, *, keep_days: int, keep_bytes: int) -> Tidi
         if path == current:
             continue
         try:
-            seal(path)
+            seal(path, stopped)
             sealed += 1
         except (OSError, BadRecord) as error:
             log.warning("journal not sealed", file=path.name, why=str(error))
     return Tidied(sealed, _retain(current, now_ms, keep_days, keep_bytes))
 
 
-def seal(path: Path) -> Path:
+def seal(path: Path, stopped: Callable[[], bool] = lambda: False) -> Path:
     """Compress a journal with a checksum; the original goes once the sealed one was read back from the disk.
 
     Raises:
-        OSError: there is no room, or the disk fails; the original stands.
+        OSError: there is no room, the disk fails, or it is to leave off; the original stands.
         BadRecord: what was read back is not what was written; the original stands.
     """
     sealed = path.with_suffix(layout.SEALED_SUFFIX)
@@ -62,14 +62,17 @@ def seal(path: Path) -> Path:
     times = path.stat()
     try:
         with path.open("rb") as plain, os.fdopen(_private(unfinished), "wb") as packed:
-            packing = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
-            packing.copy_stream(plain, packed, size=times.st_size)
+            packing = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True).compressobj(size=times.st_size)
+            while chunk := plain.read(_CHUNK):
+                _go_on(stopped)
+                packed.write(packing.compress(chunk))
+            packed.write(packing.flush())
             packed.flush()
             os.fsync(packed.fileno())
         # The times order journals of equal revision, and say how old one is.
         os.utime(unfinished, ns=(times.st_atime_ns, times.st_mtime_ns))
         unfinished.rename(sealed)
-        _read_back(path, sealed)
+        _read_back(path, sealed, stopped)
     except (OSError, BadRecord):
         for leftover in (unfinished, sealed):
             with contextlib.suppress(OSError):
@@ -84,9 +87,15 @@ def _private(path: Path) -> int:
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
 
-def _read_back(path: Path, sealed: Path) -> None:
+def _go_on(stopped: Callable[[], bool]) -> None:
+    if stopped():
+        raise InterruptedError("the program stops; the next start does it")
+
+
+def _read_back(path: Path, sealed: Path, stopped: Callable[[], bool]) -> None:
     with path.open("rb") as plain:
         for chunk in reader.chunks(sealed):
+            _go_on(stopped)
             if plain.read(len(chunk)) != chunk:
                 raise BadRecord(f"{sealed.name} is not what {path.name} is")
         if plain.read(1):
