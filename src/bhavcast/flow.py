@@ -9,7 +9,8 @@ docs/explanation/state.md.
 
 import datetime
 import secrets
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
@@ -74,6 +75,8 @@ class Ingest:
     sweep_s: float = 0.25
     checkpoint_s: float = 30.0
     endless: bool = False
+    # What others want done by the one writer, between two batches.
+    errands: deque[Callable[[], Awaitable[None]]] = field(default_factory=lambda: deque(maxlen=64))
     due: dict[str, float] = field(default_factory=dict)
     said: dict[str, Any] = field(default_factory=dict)
     began: int = 0  # market time of the start
@@ -193,6 +196,8 @@ def todays(line: Ingest, batch: Batch) -> Batch:
 async def keep_appointments(line: Ingest) -> None:
     """Do what the time asks for rather than a tick."""
     now = line.market.now_ms()
+    while line.errands:
+        await line.errands.popleft()()
     if line.is_due("sweep", line.sweep_s):
         states: dict[str, FeedState] = {line.feed.source.name: line.feed.state, CANARY_SOURCE.name: "live"}
         if changes := line.staleness.sweep(now, states):

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import structlog
 
+from bhavcast.access.doorkeeper import Visitor
 from bhavcast.board.board import LISTED, Row
 from bhavcast.domain.errors import BadRequest, BhavcastError, TooManySymbols, UnknownSymbol
 from bhavcast.domain.instrument import INDEX_PREFIX
@@ -32,10 +33,13 @@ RESET_JITTER_S: Final = 1.0
 
 
 class Session:
-    """The conversation with one client, in either encoding."""
+    """The conversation with one client, in either encoding. `visitor`: who it is, None where nobody asks."""
 
-    def __init__(self, gateway: Gateway, sink: Sink, *, binary: bool) -> None:
+    def __init__(self, gateway: Gateway, sink: Sink, *, binary: bool, visitor: Visitor | None = None) -> None:
         self._gateway = gateway
+        self.visitor = visitor
+        if visitor is not None:
+            gateway.door.enter(visitor)
         self._hub = gateway.hub
         self._sink = sink
         self._binary = binary
@@ -369,6 +373,8 @@ class Session:
 
     def close(self) -> None:
         """Forget the client: its connection is gone."""
+        if self._open and self.visitor is not None:
+            self._gateway.door.leave(self.visitor)
         self._open = False
         self._behind_it.clear()
         self._gateway.members.discard(self)

@@ -19,7 +19,7 @@ from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
 from bhavcast.domain.errors import BadHandshake, BhavcastError
-from bhavcast.gateway import problems, protocol
+from bhavcast.gateway import problems, protocol, request_id
 from bhavcast.gateway.session import Session
 from bhavcast.hub.frame import header as frame_header
 from bhavcast.hub.outbox import HIGH_WATER
@@ -247,20 +247,21 @@ class WebSocket(asyncio.Protocol):
             self._timer = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self._abort)
 
 
-def refusal(ws: ServerProtocol, error: BhavcastError) -> Response:
+def refusal(ws: ServerProtocol, error: BhavcastError, own_id: str) -> Response:
     """Return the response that refuses a handshake, in the one shape."""
-    response = ws.reject(error.status, problems.body(error).decode())
+    response = ws.reject(error.status, problems.with_request_id(problems.body(error), own_id).decode())
     del response.headers["Content-Type"]
     response.headers["Content-Type"] = problems.CONTENT_TYPE
+    response.headers["X-Request-ID"] = own_id
     for name, value in problems.headers(error).items():
-        response.headers[name] = value
+        if name not in response.headers:  # the library has said that it closes
+            response.headers[name] = value
     return response
 
 
 def _in_one_shape(ws: ServerProtocol, refused: Response) -> Response:
-    response = refusal(ws, BadHandshake(str(ws.handshake_exc), status=refused.status_code))
-    if "Upgrade" in refused.headers:  # goes with 426
-        response.headers["Upgrade"] = refused.headers["Upgrade"]
+    error = BadHandshake(str(ws.handshake_exc), status=refused.status_code)
+    response = refusal(ws, error, request_id.new().decode())
     response.headers["Sec-WebSocket-Version"] = "13"  # a client of another version has to be told (RFC 6455, 4.4)
     return response
 
