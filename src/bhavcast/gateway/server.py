@@ -13,19 +13,12 @@ import uvicorn
 from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 
-<<<<<<< HEAD
-from bhavcast.domain.errors import UnknownRoute
-from bhavcast.gateway import burst, hot, rest, sse
-from bhavcast.gateway.connection import Connection
-from bhavcast.gateway.edge import CONSTANT_HEADERS, Edge, Gate
-=======
 from bhavcast.access.doorkeeper import Visitor
 from bhavcast.domain.errors import BhavcastError, UnknownRoute
-from bhavcast.gateway import connection, hot, request_id, rest, sse
+from bhavcast.gateway import burst, connection, hot, request_id, rest, sse
 from bhavcast.gateway.access_log import AccessLog
 from bhavcast.gateway.control import Control
 from bhavcast.gateway.edge import SECURITY_HEADERS, STRICT_TRANSPORT, WEBSOCKET, Edge, Gate, Record, header_lines
->>>>>>> auth
 from bhavcast.gateway.gateway import Gateway
 from bhavcast.gateway.pace import Pace
 from bhavcast.gateway.pages import Page
