@@ -22,13 +22,26 @@ class _Message(msgspec.Struct, frozen=True, tag_field="t", tag=str.lower, forbid
     id: int | None = None
 
 
-class Sub(_Message, frozen=True):
-    """Subscribe more symbols."""
+class Auth(_Message, frozen=True):
+    """Show a key, where one is needed and none came with the handshake."""
 
-    symbols: list[str] | str
+    key: str
+
+
+class _Showing(_Message, frozen=True, kw_only=True):
+    """What may be said of what a connection shows and how often, each with any message that has it."""
+
     hz: float | None = None
     fields: list[str] | str | None = None
     depth: int | None = None
+    stamps: bool | None = None
+
+
+class Sub(_Showing, frozen=True):
+    """Subscribe more symbols. `seen`: the newest revision the client ever held, where it has lost its position."""
+
+    symbols: list[str] | str
+    seen: int | None = None
 
 
 class Unsub(_Message, frozen=True):
@@ -37,13 +50,10 @@ class Unsub(_Message, frozen=True):
     symbols: list[str] | str
 
 
-class Set(_Message, frozen=True):
+class Set(_Showing, frozen=True):
     """Replace the list, or what the connection shows and how often."""
 
     symbols: list[str] | str | None = None
-    hz: float | None = None
-    fields: list[str] | str | None = None
-    depth: int | None = None
     heartbeat_ms: int | None = None
 
 
@@ -51,17 +61,21 @@ class List(_Message, frozen=True):
     """Ask what is subscribed."""
 
 
-class Resume(_Message, frozen=True):
-    """Go on from a position with what was held there."""
+class Resume(_Showing, frozen=True):
+    """Go on from a position with what was held there.
+
+    `seen`: the newest revision the client ever held, which may be past the position. `more`: this message does not name
+    all of the symbols; another `resume` follows, and the last one is answered.
+    """
 
     pos: str
     symbols: list[str] | str
-    hz: float | None = None
-    fields: list[str] | str | None = None
-    depth: int | None = None
+    seen: int | None = None
+    more: bool = False
 
 
-Message = Sub | Unsub | Set | List | Resume
+Message = Auth | Sub | Unsub | Set | List | Resume
+Showing = Sub | Set | Resume
 _json = msgspec.json.Decoder(Message)
 _msgpack = msgspec.msgpack.Decoder(Message)
 _raw_json = msgspec.json.Decoder()
