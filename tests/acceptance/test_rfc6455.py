@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from bhavcast.gateway.websocket import Conversation, WebSocket, frame_header
+from bhavcast.gateway.websocket import Conversation, WebSocket
+from bhavcast.hub import frame
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.slow]
 
@@ -38,7 +39,7 @@ class Echo(WebSocket):
         )
 
     def _hear(self, payload: bytes, session: Conversation) -> None:
-        self.write(frame_header(len(payload), binary=not self._text) + payload)
+        self.write(frame.header(len(payload), binary=not self._text) + payload)
 
 
 class Silent:
