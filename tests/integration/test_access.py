@@ -4,6 +4,7 @@ import asyncio
 import ipaddress
 import re
 
+import msgspec
 import pytest
 import structlog
 from websockets.asyncio.client import connect
@@ -17,7 +18,8 @@ from bhavcast.domain import field
 from bhavcast.domain.access import Key, digest
 from bhavcast.domain.errors import BadRequest, Conflict, UnknownSource
 from bhavcast.telemetry import log as logs
-from tests.docs.stage import Still
+from bhavcast.telemetry.clock import ManualClock
+from tests.docs.stage import PATIENCE_S, Still
 from tests.integration.test_flow import MONDAY, traded
 from tests.integration.venue import DESK, STRANGER, Answer, Venue, request, until
 
@@ -176,6 +178,33 @@ async def test_streams_are_opened_by_key_or_cookie_and_counted():
         async with venue.line() as line:
             await line.send(request(STREAM, cookie))
             assert (await line.head()).status == 200
+        await until(lambda: not venue.gateway.members)
+
+
+@pytest.mark.parametrize("how", ["revoked", "expired", "needed by now"])
+async def test_streams_end_with_what_opened_them(how):
+    clock = ManualClock()
+    ends = msgspec.structs.replace(VIEWER, expires=clock.wall_ms() + 60_000)
+    keyring = Keyring([] if how == "needed by now" else [ends])
+    async with Venue(keeper=Doorkeeper(keyring, clock)) as venue, venue.line() as line:
+        venue.gateway.clock = clock
+        headers = {} if how == "needed by now" else {"X-API-Key": "desk-key"}
+        await line.send(request(STREAM, *(f"{name}: {value}" for name, value in headers.items())))
+        assert (await line.head()).status == 200
+        async with connect(venue.url.replace("http", "ws", 1) + "/ws", additional_headers=headers, proxy=None) as wire:
+            assert '"t":"hello"' in await wire.recv()
+            match how:
+                case "revoked":
+                    keyring.replace([msgspec.structs.replace(ends, revoked=1)])
+                case "expired":
+                    clock.advance(60)
+                case _:
+                    keyring.replace([ends])
+            await wire.wait_closed()
+            assert wire.close_code == (4005 if how == "expired" else 4500)
+        async with asyncio.timeout(PATIENCE_S):
+            said = await line.reader.readuntil(b"\r\n0\r\n\r\n")  # the last chunk
+        assert (b"key_expired" if how == "expired" else b"bad_auth") in said
         await until(lambda: not venue.gateway.members)
 
 

@@ -78,7 +78,7 @@ def test_once_there_is_a_key_nobody_reads_without_not_even_after_it_was_revoked(
     keyring.replace([key("k", revoked=1)])
     with pytest.raises(NoKey):
         door.admit([], HERE)
-    assert isinstance(door.recheck(visitor), NoKey)
+    assert isinstance(door.again(visitor, clock.monotonic()), NoKey)
     assert visitor.generation != door.generation
 
 
@@ -202,10 +202,28 @@ def test_a_session_lasts_until_it_ends_expires_or_its_key_does(door, keyring, cl
     with pytest.raises(NoKey):
         door.admit(cookie(text), THERE)
     text, _ = door.begin_session(door.admit(bearer("k"), THERE))
+    visitor = door.admit(cookie(text), THERE)
     keyring.replace([key("k", "operator", revoked=1)])
     with pytest.raises(NoKey):
         door.admit(cookie(text), THERE)
-    assert isinstance(door.recheck(visitor), KeyExpired)
+    assert isinstance(door.again(visitor, clock.monotonic()), KeyExpired)
+
+
+def test_who_stays_is_looked_at_anew_when_something_changed_or_time_has_passed(door, keyring, clock):
+    keyring.replace([key("k")])
+    text, _ = door.begin_session(door.admit(bearer("k"), THERE))
+    by_key, by_cookie = door.admit(bearer("k"), THERE), door.admit(cookie(text), THERE)
+    assert door.again(by_key, clock.monotonic()) is by_key
+    keyring.replace([key("k", expires=clock.wall_ms() + 1000)])
+    stays = door.again(by_key, clock.monotonic())
+    assert isinstance(stays, Visitor)
+    assert (stays.account, stays.until) == (by_key.account, clock.monotonic() + 1)
+    door.sessions.end(text)
+    assert isinstance(door.again(by_cookie, clock.monotonic()), NoKey)
+    clock.advance(1)
+    assert isinstance(door.again(stays, clock.monotonic()), KeyExpired)
+    keyring.replace([])
+    assert isinstance(door.again(stays, clock.monotonic()), Unauthenticated)
 
 
 def test_nobody_without_a_key_gets_a_session(door):

@@ -56,7 +56,7 @@ class Whence(NamedTuple):
 
 
 class Visitor(NamedTuple):
-    """Who was let in, and what is counted of them. `csrf`: what must come along with a change, where a cookie let in.
+    """Who was let in, and what is counted of them. `session`: whose cookie let them in, None where none did.
 
     It stands until `until` (monotonic) as long as the doorkeeper's `generation` is the same.
     """
@@ -66,7 +66,12 @@ class Visitor(NamedTuple):
     whence: Whence
     until: float
     generation: int
-    csrf: str | None = None
+    session: Session | None = None
+
+    @property
+    def csrf(self) -> str | None:
+        """What has to come along with a change; None where nothing has to."""
+        return None if self.session is None else self.session.csrf
 
 
 class Doorkeeper:
@@ -174,12 +179,23 @@ class Doorkeeper:
         until = self._clock.monotonic() + BELIEVED_S
         return Visitor(ANONYMOUS, self._account(whence.address), whence, until, self.generation)
 
-    def recheck(self, visitor: Visitor) -> BhavcastError | None:
-        """Return why a visitor may not stay: their key was revoked or expired, or a key is needed by now."""
+    def again(self, visitor: Visitor, now: float) -> Visitor | BhavcastError:
+        """Return a visitor who stays, or why they may not: their key or session is over, or a key is needed by now.
+
+        Costs nothing but a comparison for as long as they are believed; `now` is monotonic.
+        """
+        if now < visitor.until and visitor.generation == self.generation:
+            return visitor
         if visitor.principal.anonymous:
-            return None if self._is_free(visitor.whence) else NoKey("expected a key: one is needed by now")
+            if self._is_free(visitor.whence):
+                return visitor._replace(until=now + BELIEVED_S, generation=self.generation)
+            return NoKey("expected a key: one is needed by now")
         key = self._keyring.get(visitor.principal.key_id)
-        return Unauthenticated("expected a key of this service") if key is None else self._refuses(key)
+        if key is None:
+            return Unauthenticated("expected a key of this service")
+        if visitor.session is not None and not self.sessions.stands(visitor.session):
+            return NoKey("expected a session that is not over")
+        return self._refuses(key) or self._visitor(key, visitor.whence, visitor.session)
 
     # -- what they may do -------------------------------------------------------------------------------------------
 
@@ -255,9 +271,7 @@ class Doorkeeper:
         account = self._keys.get(key.id)
         if account is None:
             account = self._keys[key.id] = Account(self._allowance, now)
-        return Visitor(
-            key.principal, account, whence, until, self.generation, None if session is None else session.csrf
-        )
+        return Visitor(key.principal, account, whence, until, self.generation, session)
 
     def _is_free(self, whence: Whence) -> bool:
         """Tell whether who shows no key may read from there."""

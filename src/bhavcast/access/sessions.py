@@ -18,6 +18,7 @@ MOST_PER_KEY: Final = 64
 class Session(NamedTuple):
     """One browser. `csrf` has to come as a header with whatever changes something; `until` is monotonic."""
 
+    id: str
     key_id: str
     csrf: str
     until: float
@@ -43,13 +44,18 @@ class Sessions:
         while len(self._open) >= MOST:
             del self._open[next(iter(self._open))]
         cookie = secrets.token_urlsafe(32)
-        session = self._open[digest(cookie)] = Session(key.id, secrets.token_urlsafe(16), now + LIFE_S)
+        own_id = digest(cookie)
+        session = self._open[own_id] = Session(own_id, key.id, secrets.token_urlsafe(16), now + LIFE_S)
         return cookie, session
 
     def find(self, cookie: str) -> Session | None:
         """Return the session of a cookie, None where it is over or never was."""
         session = self._open.get(digest(cookie))
-        return session if session is not None and self._clock.monotonic() < session.until else None
+        return session if session is not None and self.stands(session) else None
+
+    def stands(self, session: Session) -> bool:
+        """Tell whether a session is neither ended nor over."""
+        return session.id in self._open and self._clock.monotonic() < session.until
 
     def end(self, cookie: str) -> None:
         """End a session: its cookie, wherever it was copied to, opens nothing any more."""

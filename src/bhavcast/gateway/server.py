@@ -72,9 +72,9 @@ class GatewayServer:
         self.accesses = access_log or AccessLog(enabled=False)
         self._gauges = gauges
         self._pace = Pace(gateway.hub)
+        self._sent_away: asyncio.Task[None] | None = None
         if hot_path:
             gateway.hub.burst = burst.send
-        self._sent_away: asyncio.Task[None] | None = None
         limits = gateway.limits
         exposition = Exposition(self.counters, self._samples)
         app = rest.build(gateway, exposition, max_body=limits.body_bytes, control=control, drain=self.begin_drain)

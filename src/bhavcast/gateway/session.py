@@ -9,9 +9,9 @@ from typing import Any, Final
 import structlog
 
 from bhavcast.access.allowance import Bucket
-from bhavcast.access.doorkeeper import BELIEVED_S, Visitor
+from bhavcast.access.doorkeeper import Visitor
 from bhavcast.board.board import LISTED, Row
-from bhavcast.domain.errors import BadRequest, BhavcastError, TooManySymbols, UnknownSymbol
+from bhavcast.domain.errors import BadRequest, BhavcastError, KeyExpired, TooManySymbols, UnknownSymbol
 from bhavcast.domain.field import STATE
 from bhavcast.domain.instrument import INDEX_PREFIX
 from bhavcast.domain.position import NOWHERE, Position
@@ -476,22 +476,9 @@ class Session:
             self._cap = cap
             self._tell({"t": "rate", "hz": pace, "why": "overload" if cap is not None else "over"})
 
-    def _is_welcome(self, now: float) -> bool:
-        """Look again at who this is, where time or the keys have gone on."""
-        visitor, door = self.visitor, self._gateway.door
-        if visitor is None or (now < visitor.until and visitor.generation == door.generation):
-            return True
-        if door.recheck(visitor) is not None:
-            return False
-        expires = visitor.principal.expires
-        left = BELIEVED_S if expires is None else (expires - self._gateway.clock.wall_ms()) / 1000
-        self.visitor = visitor._replace(until=now + min(left, BELIEVED_S), generation=door.generation)
-        return True
-
     def beat(self, now: float) -> None:
         """Send a heartbeat after a silence, and what has to be said of scrips that stay without data."""
-        if not self._is_welcome(now):
-            self._send_away(close_codes.KEY_EXPIRED)
+        if not self._may_stay(now):
             return
         self._tell_pace()
         if self._untold and not self.outbox.full:
@@ -510,6 +497,21 @@ class Session:
         if pos is not None and self._items and not self._pending:
             beat["pos"] = pos
         self._tell(beat)
+
+    def _may_stay(self, now: float) -> bool:
+        """Tell whether who opened the stream may still read; close it where not."""
+        if self.visitor is None:
+            return True
+        found = self._gateway.door.again(self.visitor, now)
+        if isinstance(found, Visitor):
+            self.visitor = found
+            return True
+        expires = self.visitor.principal.expires
+        expired = isinstance(found, KeyExpired) and expires is not None and self._gateway.clock.wall_ms() >= expires
+        code = close_codes.KEY_EXPIRED if expired else close_codes.BAD_AUTH
+        self._tell({"t": "error", "code": code.name, "message": found.detail, "temporary": code.reconnect})
+        self._sink.close(code.code, code.reason)
+        return False
 
     def drain(self, retry_ms: int) -> None:
         """Say goodbye, and when to come again."""
