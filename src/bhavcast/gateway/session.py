@@ -89,8 +89,9 @@ class Session:
         self._untold: set[int] = set()
         self._told_states: dict[int, str] = {}
         self._cap: float | None = None  # the pace the client was told it is slowed down to
-        # Of a resume in several messages: the symbols so far.
+        # Of a resume in several messages: the symbols so far, and whether one of the messages was refused: then all are.
         self._parts: list[str] = []
+        self._spoilt = False
         # While a reader that knows more waits for the replica: the messages after it, which must not overtake it.
         self._waiting = False
         self._behind_it: deque[bytes | str] = deque()
@@ -138,7 +139,7 @@ class Session:
         if message.id is not None and not 0 <= message.id <= protocol.MAX_ID:
             raise BadRequest(f"expected a whole number from 0 to 2^53, got {message.id}", field="id")
         if self._parts and not isinstance(message, protocol.Resume):
-            self._parts.clear()
+            self._parts, self._spoilt = [], True
             raise BadRequest("expected the rest of a resume, whose last message has no `more`", field="t")
         match message:
             case protocol.Auth():
@@ -198,17 +199,15 @@ class Session:
             self._take({item: slots for item, slots in ok.items() if item not in self._items}, message.id)
 
     def _resume(self, message: protocol.Resume) -> None:
-        if self._items:
-            raise BadRequest("expected resume before any subscription of this connection", field="t")
-        position = Position.parse(message.pos)
-        self._parts += self._texts(message.symbols)
-        if len(self._parts) > self._gateway.limits.symbols:
-            count = len(self._parts)
-            self._parts.clear()
-            raise self._too_many(count)
+        try:
+            position, texts = self._gather(message)
+        except BhavcastError:
+            self._parts, self._spoilt = [], message.more
+            raise
         if message.more:
+            self._parts = texts
             return
-        texts, self._parts = self._parts, []
+        self._parts = []
         shape, hz = self._wish(message)
         ok, _ = self._expand(texts)
         self._check_total(self._slots(ok))
@@ -217,6 +216,17 @@ class Session:
             max(position.rev, message.seen or 0),
             lambda lost: self._go_on(message.id, NOWHERE if lost else position, *self._expand(texts)),
         )
+
+    def _gather(self, message: protocol.Resume) -> tuple[Position, list[str]]:
+        """Return the position and the symbols of a resume up to this message of it."""
+        if self._items:
+            raise BadRequest("expected resume before any subscription of this connection", field="t")
+        if self._spoilt:
+            raise BadRequest("expected a resume none of whose messages was refused", field="more")
+        texts = self._parts + self._texts(message.symbols)
+        if len(texts) > self._gateway.limits.symbols:
+            raise self._too_many(len(texts))
+        return Position.parse(message.pos), texts
 
     def _wait(self, rev: int, go_on: Callable[[bool], None]) -> None:
         """Go on once the replica has come to a revision; tell whether the history up to it is lost.
