@@ -356,7 +356,7 @@ class State:
         self._drop_unconfirmed(covered)
         # Begun anew: what was seen before counts no more, it may have been lost.
         rows = [row["rev"] for row in self.quotes.values()] if anew else [self._seen]
-        self._seen = max(position.rev, *rows)
+        self._seen = max([position.rev, *rows])
         count = message.get("count")
         yield Synced(position=position, count=count if isinstance(count, int) else 0)
 

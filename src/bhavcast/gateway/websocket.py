@@ -68,6 +68,16 @@ def _select_subprotocol(_: ServerProtocol, offered: Sequence[Subprotocol]) -> Su
     return None
 
 
+class Server(ServerProtocol):
+    """The library's, but for one thing."""
+
+    def recv_frame(self, frame: Frame) -> None:
+        """Take a close in the middle of a fragmented message for what it is, rather than for an error of the client."""
+        if frame.opcode is Opcode.CLOSE:
+            self.current_size = None
+        super().recv_frame(frame)
+
+
 class WebSocket(asyncio.Protocol):
     """One connection; implements hub.port.Sink for its session.
 
@@ -88,7 +98,7 @@ class WebSocket(asyncio.Protocol):
         self._open_session = open_session
         self._admit = admit
         self._connections = connections
-        self._ws = ServerProtocol(
+        self._ws = Server(
             subprotocols=_SUBPROTOCOLS, select_subprotocol=_select_subprotocol, max_size=max_bytes
         )
         self._session: Conversation | None = None
@@ -134,6 +144,8 @@ class WebSocket(asyncio.Protocol):
                 self._handshake(event)
             elif isinstance(event, Frame):
                 self._inbox.append(event)
+        if self._ws.state is State.OPEN:
+            self._flush()  # pongs go before the answers to what came after the pings
         self._read_on()
         self._flush()
 
