@@ -16,6 +16,7 @@ MAX_HZ: Final = 50.0
 MIN_HEARTBEAT_MS: Final = 250
 MAX_HEARTBEAT_MS: Final = 60_000
 MAX_ID: Final = 2**53
+MAX_REV: Final = 2**63 - 1
 
 
 class _Message(msgspec.Struct, frozen=True, tag_field="t", tag=str.lower, forbid_unknown_fields=True, kw_only=True):
@@ -111,6 +112,13 @@ def message_id(payload: bytes | str, *, binary: bool) -> int | None:
         return None
     found = raw.get("id") if isinstance(raw, dict) else None
     return found if isinstance(found, int) and not isinstance(found, bool) else None
+
+
+def seen(rev: int | None) -> int:
+    """Check the newest revision a client says it has seen; 0 where it says none."""
+    if rev is not None and not 0 <= rev <= MAX_REV:
+        raise BadRequest(f"expected a revision, 0 to 2^63 - 1, got {rev}", field="seen")
+    return rev or 0
 
 
 def rate(hz: float) -> float:

@@ -145,7 +145,7 @@ class Session:
             case protocol.Auth():
                 raise BadRequest("expected no key: who this is was settled with the handshake", field="t")
             case protocol.Sub():
-                self._wait(message.seen or 0, lambda _: self._sub(message))
+                self._wait(protocol.seen(message.seen), lambda _: self._sub(message))
             case protocol.Unsub():
                 self._unsub(message)
             case protocol.Set():
@@ -213,7 +213,7 @@ class Session:
         self._check_total(self._slots(ok))
         self._show(shape, hz)
         self._wait(
-            max(position.rev, message.seen or 0),
+            max(position.rev, protocol.seen(message.seen)),
             lambda lost: self._go_on(message.id, NOWHERE if lost else position, *self._expand(texts)),
         )
 

@@ -98,9 +98,7 @@ class WebSocket(asyncio.Protocol):
         self._open_session = open_session
         self._admit = admit
         self._connections = connections
-        self._ws = Server(
-            subprotocols=_SUBPROTOCOLS, select_subprotocol=_select_subprotocol, max_size=max_bytes
-        )
+        self._ws = Server(subprotocols=_SUBPROTOCOLS, select_subprotocol=_select_subprotocol, max_size=max_bytes)
         self._session: Conversation | None = None
         self._inbox: deque[Frame] = deque()
         self._message: list[bytes] = []
