@@ -33,8 +33,8 @@ FILE_VARIABLE: Final = "BHAVCAST_CONFIG"
 # Secrets stand in the environment or in files of their own, never among the settings that are shown and documented.
 BUS_PASSWORD: Final = "BHAVCAST_BUS_PASSWORD"
 SENTINEL_PASSWORD: Final = "BHAVCAST_BUS_SENTINEL_PASSWORD"
-# Names with the prefix that are no settings: the file itself, secrets, and where the tests find real files.
-_OTHER_VARIABLES: Final = (FILE_VARIABLE, BUS_PASSWORD, SENTINEL_PASSWORD, "BHAVCAST_SHARED")
+# Names with the prefix that are no settings: the file itself, secrets, a client's key, and where the tests find real files.
+_OTHER_VARIABLES: Final = (FILE_VARIABLE, BUS_PASSWORD, SENTINEL_PASSWORD, "BHAVCAST_KEY_FILE", "BHAVCAST_SHARED")
 SOURCES: Final = ("sim", "bhavcopy", "replay")
 # Settings that one wants to change from run to run; the others belong in the file or the environment.
 FLAGS: Final = (
@@ -161,18 +161,28 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     message_bytes: Annotated[
         int, _says("longest message a client may send", 65_536, unit="bytes", ge=1024, le=16_777_216)
     ] = 65_536
+    messages_per_second: Annotated[
+        int,
+        _says(
+            "messages one streaming connection may send, on the average; five seconds' worth at once",
+            100,
+            unit="messages per second",
+            ge=1,
+            le=100_000,
+        ),
+    ] = 100
     connections: Annotated[int, _says("streaming clients at once", 10_000, unit="connections", ge=1, le=1_000_000)] = (
         10_000
     )
     connections_per_key: Annotated[
         int, _says("streaming clients of one key at once", 100, unit="connections", ge=1, le=1_000_000)
-    ] = 10_000
+    ] = 1_000
     connections_per_address: Annotated[
         int,
         _says(
             "streaming clients at once of one address that shows no key", 100, unit="connections", ge=1, le=1_000_000
         ),
-    ] = 10_000
+    ] = 1_000
     requests_per_second: Annotated[
         float,
         _says(
@@ -202,6 +212,34 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     url_bytes: Annotated[
         int, _says("longest request line; 500 symbols need about 4 KiB", 16_384, unit="bytes", ge=512, le=65_536)
     ] = 16_384
+
+
+class JournalSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How the journal is kept."""
+
+    fsync_ms: Annotated[
+        int,
+        _says(
+            "time between fsyncs of the journal: a power cut loses at most so much; a killed process loses nothing",
+            200,
+            unit="milliseconds",
+            ge=5,
+            le=60_000,
+        ),
+    ] = 50
+    keep_days: Annotated[
+        int, _says("sealed journals are removed after so many days", 7, unit="days", ge=1, le=36_500)
+    ] = 30
+    keep_bytes: Annotated[
+        int,
+        _says(
+            "room that sealed journals may take together; the oldest are removed first",
+            2_000_000_000,
+            unit="bytes",
+            ge=1_048_576,
+            le=2**60,
+        ),
+    ] = 20_000_000_000
 
 
 class Tls(msgspec.Struct, frozen=True, kw_only=True):
@@ -337,6 +375,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     ] = 250
     bus: Bus = Bus()
     gateway: Gateway = Gateway()
+    journal: JournalSettings = JournalSettings()
     limits: Limits = Limits()
     tls: Tls = Tls()
 

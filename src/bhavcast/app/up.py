@@ -11,7 +11,7 @@ from bhavcast.app.config import Config
 from bhavcast.app.control import LineControl
 from bhavcast.app.greeting import greet
 from bhavcast.app.keys import KeyWatch, open_keyring
-from bhavcast.app.line import run_ingest, sync
+from bhavcast.app.line import keep_archive, run_ingest, sync
 from bhavcast.app.listening import listen, url_of
 from bhavcast.app.process import loop_factory, reload_on_hangup, settle, stop_on_signals, until
 from bhavcast.app.servers import frontend_server, gateway_server, hosts, located, make_gateway, summary
@@ -66,7 +66,8 @@ async def _main(
         "ingest": run_ingest(parts.line),
         "relay": relay(parts.bus, gateway.replica, gateway),
         "gateway": server.run(),
-        "sync": sync(parts.journal),
+        "sync": sync(parts.journal, config.journal.fsync_ms),
+        "archive": keep_archive(parts.journal, config.journal, parts.clock),
         "frontend": frontend.serve(sockets=[frontend_socket]),
         "keys": keys.run(),
         "welcome": _welcome(config, server, gateway, url, frontend_url),

@@ -13,6 +13,8 @@ class Journal(Protocol):
     """
 
     run_id: str  # of the bus's server, for the record of each opening
+    lost: int  # messages that could not be written
+    synced_rev: int  # the newest revision that survives a power cut
 
     @property
     def failing(self) -> str | None:

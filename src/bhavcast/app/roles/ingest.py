@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from bhavcast.app.build import build
 from bhavcast.app.config import Config
-from bhavcast.app.line import run_ingest, sync
+from bhavcast.app.line import keep_archive, run_ingest, sync
 from bhavcast.app.notify import notify
 from bhavcast.app.process import reload_on_hangup, settle, stop_on_signals, until
 from bhavcast.flow import recover
@@ -27,7 +27,12 @@ async def serve(config: Config, reread: Callable[[], Config]) -> int:
         notify(STOPPING="1")
 
     try:
-        return await until(stop, {"ingest": lead(), "sync": sync(parts.journal)}, finish)
+        work = {
+            "ingest": lead(),
+            "sync": sync(parts.journal, config.journal.fsync_ms),
+            "archive": keep_archive(parts.journal, config.journal, parts.clock),
+        }
+        return await until(stop, work, finish)
     finally:
         await parts.bus.close()
         parts.journal.close()
