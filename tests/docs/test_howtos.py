@@ -3,6 +3,7 @@
 The convention is in CONTRIBUTING.md. Each page has a folder of its own; the ports it is written with become free ones.
 """
 
+import contextlib
 import os
 import re
 import shutil
@@ -32,7 +33,7 @@ UP_WITHIN_S: Final = 40.0
 DOWN_WITHIN_S: Final = 15.0
 RUN_WITHIN_S: Final = 60.0
 UNVERIFIED: Final = ssl._create_unverified_context()  # whether it is there is asked, not who it is
-PORTS: Final = ("5000", "5001", "8080", "8082")
+PORTS: Final = ("5000", "5001", "6390", "8080", "8082")
 SCRIPTS: Final = Path(sys.executable).parent
 
 
@@ -53,7 +54,7 @@ def blocks(page: Path) -> list[Block]:
 class Reader:
     """Somebody who follows a page."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, page: Path) -> None:
         self.folder = folder
         self.ports = dict(zip(PORTS, _free_ports(len(PORTS)), strict=True))
         self.port = self.ports["5000"]
@@ -65,7 +66,7 @@ class Reader:
             **{name: value for name, value in os.environ.items() if not name.startswith("BHAVCAST_")},
             "PATH": f"{SCRIPTS}{os.pathsep}{os.environ['PATH']}",
             "BHAVCAST_SCRIPS": "300",
-            "BHAVCAST_BUS_KIND": "memory",
+            "BHAVCAST_BUS_KIND": "auto" if page.stem == "scale-out" else "memory",
             "BHAVCAST_PORT": self.ports["5000"],
             "BHAVCAST_FRONTEND_PORT": self.ports["8080"],
             "PYTHONUNBUFFERED": "1",
@@ -171,6 +172,9 @@ class Reader:
         if self.system is not None and self.system.poll() is None:
             self.system.kill()
             self.system.wait()
+        for file in self.folder.glob("*.pid"):
+            with contextlib.suppress(ProcessLookupError, ValueError):
+                os.kill(int(file.read_text()), signal.SIGKILL)
 
 
 def _free_ports(count: int) -> list[str]:
@@ -198,7 +202,7 @@ def _wait_until_ready(process: subprocess.Popen[str], port: str, log: Path) -> N
 
 
 @pytest.fixture
-def reader(tmp_path: Path) -> Iterator[Reader]:
+def reader(tmp_path: Path, page: Path) -> Iterator[Reader]:
     """Somebody in a folder with files like the exchange's, of a few scrips, with invented prices."""
     named = {"500325": "RELIANCE", "500209": "INFY", "532540": "TCS"}
     others = {str(600001 + number): f"EXAMPLE{number}" for number in range(60)}
@@ -206,7 +210,7 @@ def reader(tmp_path: Path) -> Iterator[Reader]:
     days = [legacy(code, SC_NAME=name.ljust(12)) for code, name in (named | others).items()]
     (tmp_path / "BSE_EQ_SCRIP_15062023.csv").write_bytes(master_file(*scrips))
     (tmp_path / "EQ070521.CSV").write_bytes(legacy_file(*days))
-    follower = Reader(tmp_path)
+    follower = Reader(tmp_path, page)
     try:
         yield follower
     finally:
@@ -217,6 +221,8 @@ def reader(tmp_path: Path) -> Iterator[Reader]:
 @pytest.mark.acceptance
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=lambda page: page.stem)
 def test_whoever_follows_the_page_sees_what_it_says(page: Path, reader: Reader):
+    if page.stem == "scale-out" and shutil.which("redis-server") is None:
+        pytest.skip("no redis-server (on Debian and Ubuntu: apt install redis-server)")
     for block in blocks(page):
         reader.follow(block)
     reader.stop()
