@@ -12,6 +12,7 @@ import contextlib
 import datetime
 import random
 import secrets
+from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
@@ -20,9 +21,11 @@ import msgspec
 import structlog
 
 from bhavcast.board.board import Board, Row
+from bhavcast.board.checkpoint import Checkpoint
 from bhavcast.board.staleness import Staleness
 from bhavcast.bus.port import Bus, Claim, Lead, Link
 from bhavcast.domain import field as fields
+from bhavcast.domain import gap
 from bhavcast.domain.calendar import Calendar, at_ist, ist
 from bhavcast.domain.change import Change, Message, encode
 from bhavcast.domain.errors import BusHole, NotTheWriter, Unavailable
@@ -48,6 +51,8 @@ CANARY_SOURCE: Final = Source(name="canary", mode="real", grade="tick")
 SECOND_S: Final = 1.0
 # A checkpoint also comes when this much has been written since the last: what is read at a recovery stays a second's work.
 CHECKPOINT_BYTES: Final = 16 * 1024 * 1024
+# Rows that are encoded for it between two batches.
+CHECKPOINT_SLICE: Final = 256
 # A virtual day is over this long after its last phase; then the clock is set to just before the next continuous session.
 AFTERGLOW_MS: Final = 5 * 60_000
 CURTAIN_MS: Final = 10_000
@@ -56,7 +61,6 @@ DAY_BEGINS_AT: Final = datetime.time(8)
 ASK_AGAIN_S: Final = (0.25, 0.5)
 # An orphan asks within its work, which must go on.
 REGAIN_S: Final = 0.5
-GAPS: Final = 1000  # of the latest, told to whoever asks
 
 
 @dataclass
@@ -82,7 +86,10 @@ class Ingest:
     sweep_s: float = 0.25
     checkpoint_s: float = 30.0
     endless: bool = False
+    # What others want done by the one writer, between two batches.
+    errands: deque[Callable[[], Awaitable[None]]] = field(default_factory=lambda: deque(maxlen=64))
     due: dict[str, float] = field(default_factory=dict)
+    making: Checkpoint | None = None
     said: dict[str, Any] = field(default_factory=dict)
     writer: str = ""  # who this is on the bus
     orphan: str | None = None  # why nothing of this is published
@@ -145,6 +152,7 @@ async def recover(line: Ingest, found: Recovery, writer: str) -> None:
     lead = await stand_by(line.bus, Claim(writer, found.token, epoch, run_id))
     if found.snapshot is not None:
         line.board.load(found.snapshot)
+        line.last_said = found.snapshot.market
     await take_newer(line, lead)
     known = [row.instrument for row in line.board.order]
     instruments = [CANARY, *line.reload().instruments.values(), *line.feed.instruments()]
@@ -159,10 +167,8 @@ async def recover(line: Ingest, found: Recovery, writer: str) -> None:
         log.info("epoch goes on", epoch=line.board.epoch, rev=line.board.rev, rows=len(line.board.order))
     else:
         # A whole journal lost nothing, whatever the reason for which its epoch is over; nor did a first start.
-        reason = found.reason if not found.continues else lead.reason
-        reason = (
-            reason if not (found.continues and lead.continues) else "scrips were redefined" if redefined else "day roll"
-        )
+        changed = "scrips were redefined" if redefined else "day roll"
+        reason = found.reason if not found.continues else lead.reason or changed
         first = found.snapshot is None and not found.skipped
         await begin(line, planned=first or found.continues, reason=reason)
 
@@ -202,6 +208,7 @@ async def regain(line: Ingest) -> None:
 async def begin(line: Ingest, *, planned: bool, reason: str) -> None:
     """Begin an epoch, and a day with it where the trading date is another. `planned`: nothing was lost on the way."""
     now, board = line.market.now_ms(), line.board
+    known = board.rev
     stamp = datetime.datetime.fromtimestamp(line.clock.wall_ms() / 1000, datetime.UTC)
     board.begin(f"{stamp:%Y%m%dT%H%MZ}-{secrets.token_hex(8)}", line.clock.wall_ms() * 1000, board.token)
     day = line.calendar.trading_date(now).isoformat()
@@ -215,10 +222,12 @@ async def begin(line: Ingest, *, planned: bool, reason: str) -> None:
         board.facts["indices"] = msgspec.to_builtins(universe.indices)
         line.guard.roll()
         line.staleness.forget()
-    line.said.clear()
     if not planned:
-        gap = {"at": now, "epoch": board.epoch, "rev": board.rev, "reason": reason}
-        board.facts["gaps"] = [*board.facts.get("gaps", []), gap][-GAPS:]
+        since = line.last_said or now
+        ledger = gap.opened(board.facts.get("gaps", []), "epoch", None, since, known, reason)
+        board.facts["gaps"] = gap.closed(ledger, "epoch", None, now, board.rev)
+    line.said.clear()
+    line.making = None
     snapshot = board.snapshot(now, planned=planned)
     line.journal.begin(snapshot)
     await line.tell(line.bus.begin(snapshot))
@@ -264,6 +273,8 @@ def todays(line: Ingest, batch: Batch) -> Batch:
 async def keep_appointments(line: Ingest) -> None:
     """Do what the time asks for rather than a tick."""
     now = line.market.now_ms()
+    while line.errands:
+        await line.errands.popleft()()
     if line.is_due("sweep", line.sweep_s):
         states: dict[str, FeedState] = {line.feed.source.name: line.feed.state, CANARY_SOURCE.name: "live"}
         if changes := line.staleness.sweep(now, states):
@@ -275,8 +286,13 @@ async def keep_appointments(line: Ingest) -> None:
         await line.say(changes=line.board.apply(CANARY_SOURCE, [beat]), facts=news(line, now))
         if line.asked():
             await redefine(line)
-    if line.is_due("checkpoint", line.checkpoint_s) or line.journal.tail > CHECKPOINT_BYTES:
-        line.journal.checkpoint(line.board.snapshot(now))
+    if line.is_due("checkpoint", line.checkpoint_s) or (
+        line.journal.tail > CHECKPOINT_BYTES and not line.journal.failing
+    ):
+        line.making = line.making or Checkpoint(line.board)
+    if line.making is not None and line.making.ahead(CHECKPOINT_SLICE):
+        line.journal.checkpoint(line.making.finish(now))
+        line.making = None
 
 
 async def redefine(line: Ingest) -> None:
@@ -329,11 +345,32 @@ def news(line: Ingest, now: int) -> dict[str, Any]:
         "clock": line.market.state(),
         "feeds": {line.feed.source.name: describe(line.feed)},
         "journal": {"state": "failing" if line.journal.failing else "ok", "reason": line.journal.failing},
+        "gaps": gaps(line, now),
         **line.guard.facts(),
     }
     fresh = {name: fact for name, fact in facts.items() if line.said.get(name) != fact}
     line.said.update(fresh)
     return fresh
+
+
+def gaps(line: Ingest, now: int) -> gap.Ledger:
+    """Return the ledger of gaps as it is now: one begins where the journal or a source fails, and ends with that."""
+    ledger: gap.Ledger = line.board.facts.get("gaps", [])
+    feed, rev = line.feed, line.board.rev
+    failed = feed.state in ("stale", "failed")
+    failing: tuple[tuple[gap.Kind, str | None, str | None], ...] = (
+        ("journal", None, line.journal.failing),
+        ("feed", feed.source.name, f"the source is {feed.state}" if failed else None),
+    )
+    for kind, source, reason in failing:
+        before = ledger
+        if reason is not None:
+            ledger = gap.opened(ledger, kind, source, now, rev, reason)
+        else:
+            ledger = gap.closed(ledger, kind, source, now, rev)
+        if ledger is not before:
+            log.warning("gap begins" if reason else "gap ends", kind=kind, source=source, rev=rev, reason=reason)
+    return ledger
 
 
 def describe(feed: Feed) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from typing import Any, Final
 from bhavcast.domain.errors import TooManyShapes
 from bhavcast.domain.shape import MAX_CUSTOM_SHAPES, Shape
 from bhavcast.hub import frame
-from bhavcast.hub.cohort import Cohort
+from bhavcast.hub.burst import Burst, send
+from bhavcast.hub.cohort import SLICE, Cohort
 from bhavcast.hub.outbox import Outbox, Snap
 from bhavcast.hub.port import Board, Encoder, Row, Sink
 
@@ -34,7 +35,12 @@ class Hub:
         self.pumping: set[Outbox] = set()
         # Of cohorts that are gone: a counter never falls.
         self._gone_frames = self._gone_skips = 0
-        # Whoever drives the hub is told of new cohorts, and that rows changed.
+        # Whoever drives the hub may know a quicker way to its clients, and is told of new cohorts, and that rows changed.
+        self.burst: Burst = send
+        self.slice = SLICE
+        # What frames with stamps say of the newest batch, and the pace that nobody exceeds while there is too much to do.
+        self.stamps: Callable[[], dict[str, int]] = dict
+        self.cap: float | None = None
         self.opened: Callable[[Cohort], None] = lambda _: None
         self.noticed: Callable[[], None] = lambda: None
 
@@ -78,6 +84,10 @@ class Hub:
         cohort.leave(outbox)
         self._drop_if_empty(cohort)
 
+    def pace(self, hz: float) -> float:
+        """Return the pace at which a cohort of rate `hz` (0: every batch) is flushed at present."""
+        return hz if self.cap is None or 0 < hz <= self.cap else self.cap
+
     def cohort(self, outbox: Outbox) -> Cohort:
         """Return the cohort a client is in."""
         return self.cohorts[outbox.shape, outbox.hz]
@@ -85,7 +95,8 @@ class Hub:
     def _cohort(self, shape: Shape, hz: float) -> Cohort:
         cohort = self.cohorts.get((shape, hz))
         if cohort is None:
-            cohort = self.cohorts[shape, hz] = Cohort(self.board, self.encoder(shape), hz)
+            cohort = Cohort(self.board, self.encoder(shape), hz, self.burst, self.slice, self.stamps)
+            self.cohorts[shape, hz] = cohort
             self.opened(cohort)
         return cohort
 
@@ -287,17 +298,19 @@ class Hub:
         """Apply the slow policy: tell a client that it lags, close one whose wire makes no progress. Return the closed."""
         closed = []
         for outbox in self.outboxes:
-            unsent = outbox.sink.buffered()
-            if not outbox.full or unsent < outbox.stuck:
-                outbox.stuck_since = None
-            elif outbox.stuck_since is None:
-                outbox.stuck_since = now
-            elif now - outbox.stuck_since > SLOW_AFTER_S:
-                closed.append(outbox)
-            outbox.stuck = unsent
+            if not outbox.full:
+                outbox.stuck, outbox.stuck_since = 0, None
+            else:
+                unsent = outbox.sink.buffered()
+                if outbox.stuck_since is None or unsent < outbox.stuck:
+                    outbox.stuck_since = now
+                elif now - outbox.stuck_since > SLOW_AFTER_S:
+                    closed.append(outbox)
+                outbox.stuck = unsent
             if outbox.behind is None and outbox.passed_over >= LAG_TOLD_AFTER:
-                self.tell(outbox, {"t": "lag", "conflated": outbox.passed_over}, now)
-                outbox.passed_over = 0
+                lag = {"t": "lag", "ms": round(outbox.late_s * 1000), "conflated": outbox.passed_over}
+                self.tell(outbox, lag, now)
+                outbox.passed_over, outbox.late_s = 0, 0.0
         for outbox in closed:
             outbox.sink.close(SLOW, "slow: nothing was read for 10 s")
         return closed
