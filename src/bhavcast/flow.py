@@ -167,10 +167,8 @@ async def recover(line: Ingest, found: Recovery, writer: str) -> None:
         log.info("epoch goes on", epoch=line.board.epoch, rev=line.board.rev, rows=len(line.board.order))
     else:
         # A whole journal lost nothing, whatever the reason for which its epoch is over; nor did a first start.
-        reason = found.reason if not found.continues else lead.reason
-        reason = (
-            reason if not (found.continues and lead.continues) else "scrips were redefined" if redefined else "day roll"
-        )
+        changed = "scrips were redefined" if redefined else "day roll"
+        reason = found.reason if not found.continues else lead.reason or changed
         first = found.snapshot is None and not found.skipped
         await begin(line, planned=first or found.continues, reason=reason)
 

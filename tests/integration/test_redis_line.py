@@ -53,6 +53,9 @@ class Writer:
         self.line.feed.steps = []
         await self.line.play((_text(now), [(symbol, {field.CURRENT_PRICE: price})]))
 
+    def is_orphan(self) -> bool:
+        return self.line.line.orphan is not None
+
     def journal_size(self) -> int:
         return self.line.journal.size
 
@@ -173,7 +176,7 @@ async def test_an_orphan_goes_on_for_its_journal_says_so_and_comes_back_with_a_n
     await two.bus.flush()
     epoch = one.board.epoch
     async with asyncio.timeout(10):
-        while one.line.line.orphan is None:
+        while not one.is_orphan():
             await one.price(152_000 + 5 * (one.board.rev % 100))
             await asyncio.sleep(0)
     before = one.journal_size()
@@ -183,7 +186,7 @@ async def test_an_orphan_goes_on_for_its_journal_says_so_and_comes_back_with_a_n
     assert (await two.bus.snapshot()).epoch == two.board.epoch, "it harms nothing"
     await two.bus.close()
     async with asyncio.timeout(10):
-        while one.line.line.orphan is not None:
+        while one.is_orphan():
             await one.price(154_000, after_ms=1000)
     assert one.board.epoch != epoch
     assert "the lease was lost" in one.board.facts["gaps"][-1]["reason"]
@@ -200,7 +203,8 @@ async def test_an_orphan_goes_on_for_its_journal_says_so_and_comes_back_with_a_n
 @pytest.mark.parametrize("seed", [*range(4), *(pytest.param(n, marks=pytest.mark.slow) for n in range(4, 24))])
 async def test_any_schedule_of_faults_comes_to_rest_with_equal_boards(cast, tmp_path, seed):
     """The model's actions, on real servers: whatever dies when, nobody sees two truths, and at rest all see one."""
-    rng, saw = random.Random(seed), {}
+    rng = random.Random(seed)
+    saw: dict[tuple[str, str, int], list[field.Value]] = {}
     writer = await Writer(cast, tmp_path, "one").start()
     readers = [Reader(cast, saw) for _ in range(2)]
     server, log = cast.servers[0], ["start"]
@@ -250,7 +254,7 @@ async def test_any_schedule_of_faults_comes_to_rest_with_equal_boards(cast, tmp_
 
 
 async def _quiet(writer: Writer) -> bool:
-    if writer.line.line.orphan is not None:
+    if writer.is_orphan():
         return False
     try:
         await writer.bus.flush()
