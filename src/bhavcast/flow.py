@@ -7,6 +7,7 @@ from the bus to a gateway's clients. Why a reader can be brought up to date exac
 docs/explanation/state.md.
 """
 
+import asyncio
 import datetime
 import secrets
 from collections.abc import Callable
@@ -22,11 +23,12 @@ from bhavcast.bus.port import Bus
 from bhavcast.domain import field as fields
 from bhavcast.domain.calendar import Calendar, at_ist, ist
 from bhavcast.domain.change import Change, Message
-from bhavcast.domain.errors import BusHole
+from bhavcast.domain.errors import BusHole, Unavailable
 from bhavcast.domain.field import Values
 from bhavcast.domain.instrument import CANARY_SYMBOL, Instrument
 from bhavcast.domain.price import band_limits
 from bhavcast.domain.session import Phase, ScripClass
+from bhavcast.domain.span import SPANS, DayRange, DayRanges, Spans
 from bhavcast.domain.tick import Batch, FeedState, Source, Tick
 from bhavcast.domain.universe import Universe
 from bhavcast.feeds.port import Feed
@@ -55,8 +57,9 @@ DAY_BEGINS_AT: Final = datetime.time(8)
 class Ingest:
     """The one writer and what it works with.
 
-    `reload` reads the reference data, `asked` tells (once) that someone wants that done now. `endless`: a virtual clock
-    goes on to the next session by itself.
+    `reload` reads the reference data, `asked` tells (once) that someone wants that done now. `keep_day` stores the ranges
+    of a day that is over, `spans` tells what those before a day add up to. `endless`: a virtual clock goes on to the next
+    session by itself.
     """
 
     feed: Feed
@@ -71,6 +74,8 @@ class Ingest:
     phase_of: Callable[[ScripClass, int], Phase]
     reload: Callable[[], Universe]
     asked: Callable[[], bool] = lambda: False
+    keep_day: Callable[[datetime.date, DayRanges], None] = lambda day, ranges: None
+    spans: Callable[[datetime.date], Spans] = lambda day: {}
     sweep_s: float = 0.25
     checkpoint_s: float = 30.0
     endless: bool = False
@@ -134,9 +139,11 @@ async def recover(line: Ingest, found: Recovery, token: int) -> None:
 async def begin(line: Ingest, *, planned: bool, reason: str) -> None:
     """Begin an epoch, and a day with it where the trading date is another. `planned`: nothing was lost on the way."""
     now, board = line.market.now_ms(), line.board
+    today = line.calendar.trading_date(now)
+    spans = await asyncio.to_thread(look_back, line, today)
     stamp = datetime.datetime.fromtimestamp(line.clock.wall_ms() / 1000, datetime.UTC)
     board.begin(f"{stamp:%Y%m%dT%H%MZ}-{secrets.token_hex(8)}", line.clock.wall_ms() * 1000, board.token)
-    day = line.calendar.trading_date(now).isoformat()
+    day = today.isoformat()
     if board.facts.get("day") != day:
         universe = line.reload()
         board.add(universe.instruments.values())
@@ -147,11 +154,29 @@ async def begin(line: Ingest, *, planned: bool, reason: str) -> None:
         board.facts["indices"] = msgspec.to_builtins(universe.indices)
         line.guard.roll()
         line.staleness.forget()
+    board.facts[SPANS] = spans
     line.said.clear()
     snapshot = board.snapshot(now, planned=planned)
     line.journal.begin(snapshot)
     await line.bus.begin(snapshot)
     log.info("epoch begins", epoch=board.epoch, rev=board.rev, rows=len(board.order), day=day, reason=reason)
+
+
+def look_back(line: Ingest, today: datetime.date) -> Spans:
+    """Keep the day that is over, if one is, and return what the days until today add up to."""
+    ended = line.board.facts.get("day")
+    if ended is not None and ended != today.isoformat():
+        figures = ((row, row.values[fields.HIGH], row.values[fields.LOW]) for row in line.board.order)
+        ranges = {
+            row.symbol: DayRange(high, low, row.instrument.scale)
+            for row, high, low in figures
+            if isinstance(high, int) and isinstance(low, int)
+        }
+        try:
+            line.keep_day(datetime.date.fromisoformat(ended), ranges)
+        except Unavailable as error:
+            log.warning("the ranges of the day could not be kept", day=ended, why=error.detail)
+    return line.spans(today)
 
 
 def opening(row: Row, universe: Universe, *, official: bool) -> Values:

@@ -9,6 +9,7 @@ import pytest_asyncio
 import structlog
 
 from bhavcast.domain import field
+from bhavcast.domain.span import SPANS, Span
 from tests.docs.stage import EPOCH, NEXT_EPOCH
 from tests.integration.venue import DESK, PAGE, STRANGER, Answer, Venue, request
 
@@ -208,9 +209,22 @@ async def test_the_market_is_told(hall: Venue):
     assert breadth["declines"] == 2
     ranges = (await hall.read("/api/ranges/RELIANCE")).told
     assert ranges["day"] == {"high": 1533.45, "low": 1532.65}
+    assert ranges["week"] == {"high": 1533.45, "low": 1532.65, "days": 1, "from": ranges["date"]}
     assert ranges["year"] == {"high": 1880.5, "low": 1005.35}
     assert (await hall.read("/api/feeds")).told["feeds"]["sim"]["state"] == "live"
     assert (await hall.read("/health")).told["status"] == "healthy"
+
+
+async def test_ranges_are_made_of_the_days_that_are_known_and_say_how_many(hall: Venue):
+    week, year = Span(739_570, 2, 160000, 150000), Span(739_500, 40, 190000, 150000)
+    replica = hall.gateway.replica
+    replica.facts[SPANS] = {"500325": [week, None, year], "532540": [None, None, year]}
+    told = (await hall.read("/api/ranges/RELIANCE")).told
+    assert told["week"] == {"high": 1600.0, "low": 1500.0, "days": 3, "from": "2025-11-15"}
+    assert told["month"] == {**told["day"], "days": 1, "from": told["date"]}
+    assert told["year"] == {"high": 1900.0, "low": 1005.35}, "the source's word, and what is known beyond it"
+    told = (await hall.read("/api/ranges/532540")).told
+    assert told["year"]["from"] == "2025-09-06"
 
 
 # -- what has not changed ---------------------------------------------------------------------------------------------------
