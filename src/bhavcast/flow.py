@@ -24,7 +24,7 @@ from bhavcast.domain import field as fields
 from bhavcast.domain.calendar import Calendar, at_ist, ist
 from bhavcast.domain.change import Change, Message
 from bhavcast.domain.errors import BusHole, Unavailable
-from bhavcast.domain.field import Values
+from bhavcast.domain.field import Value, Values
 from bhavcast.domain.instrument import CANARY_SYMBOL, Instrument
 from bhavcast.domain.price import band_limits
 from bhavcast.domain.session import Phase, ScripClass
@@ -58,8 +58,9 @@ class Ingest:
     """The one writer and what it works with.
 
     `reload` reads the reference data, `asked` tells (once) that someone wants that done now. `keep_day` stores the ranges
-    of a day that is over, `spans` tells what those before a day add up to. `endless`: a virtual clock goes on to the next
-    session by itself.
+    of a day that is over, `spans` tells what those before a day add up to. `trade` gives a market that is made up another
+    universe, whose day it then begins anew; None where others say what is traded. `endless`: a virtual clock goes on to
+    the next session by itself.
     """
 
     feed: Feed
@@ -78,7 +79,9 @@ class Ingest:
     spans: Callable[[datetime.date], Spans] = lambda day: {}
     sweep_s: float = 0.25
     checkpoint_s: float = 30.0
+    trade: Callable[[Universe], None] | None = None
     endless: bool = False
+    traded: Universe | None = None
     due: dict[str, float] = field(default_factory=dict)
     said: dict[str, Any] = field(default_factory=dict)
     began: int = 0  # market time of the start
@@ -119,7 +122,8 @@ async def recover(line: Ingest, found: Recovery, token: int) -> None:
     if found.snapshot is not None:
         line.board.load(found.snapshot)
     known = [row.instrument for row in line.board.order]
-    instruments = [CANARY, *line.reload().instruments.values(), *line.feed.instruments()]
+    universe = line.traded = line.reload()
+    instruments = [CANARY, *universe.instruments.values(), *line.feed.instruments()]
     line.board.add(instruments)
     redefined = known != [row.instrument for row in line.board.order]
     line.board.token = token
@@ -136,30 +140,52 @@ async def recover(line: Ingest, found: Recovery, token: int) -> None:
         await begin(line, planned=first or found.continues, reason=reason)
 
 
-async def begin(line: Ingest, *, planned: bool, reason: str) -> None:
-    """Begin an epoch, and a day with it where the trading date is another. `planned`: nothing was lost on the way."""
+async def begin(line: Ingest, *, planned: bool, reason: str, imported: bool = False) -> None:
+    """Begin an epoch, and a day with it where the trading date is another.
+
+    `planned`: nothing was lost on the way. `imported`: reference data was, and is taken up.
+    """
     now, board = line.market.now_ms(), line.board
     today = line.calendar.trading_date(now)
     spans = await asyncio.to_thread(look_back, line, today)
     stamp = datetime.datetime.fromtimestamp(line.clock.wall_ms() / 1000, datetime.UTC)
     board.begin(f"{stamp:%Y%m%dT%H%MZ}-{secrets.token_hex(8)}", line.clock.wall_ms() * 1000, board.token)
-    day = today.isoformat()
-    if board.facts.get("day") != day:
-        universe = line.reload()
+    day, ended = today.isoformat(), board.facts.get("day")
+    fresh = ended != day or imported
+    universe = line.reload() if fresh or line.traded is None else line.traded
+    if fresh:
         board.add(universe.instruments.values())
-        # An official close of the day that ends, or of a later one that was slept through, is better than what was seen.
-        official = universe.date is not None and universe.date.isoformat() >= board.facts.get("day", "9999")
-        board.roll(lambda row: opening(row, universe, official=official))
-        board.facts["day"] = day
         board.facts["indices"] = msgspec.to_builtins(universe.indices)
         line.guard.roll()
         line.staleness.forget()
+    if ended != day:
+        # An official close of the day that ends, or of a later one that was slept through, is better than what was seen.
+        official = universe.date is not None and universe.date.isoformat() >= (ended or "9999")
+        board.roll(lambda row: opening(row, universe, seen=close_of(row), official=official))
+        board.facts["day"] = day
+        if line.trade is not None and universe != line.traded:
+            trade(line, universe)
+    elif imported and line.trade is not None:
+        official = universe.date is not None and universe.date < today
+        board.roll(lambda row: opening(row, universe, seen=row.values[fields.PREVIOUS_CLOSE], official=official))
+        trade(line, universe)
+    else:
+        board.complete(lambda row: opening(row, universe, seen=None, official=True))
     board.facts[SPANS] = spans
     line.said.clear()
     snapshot = board.snapshot(now, planned=planned)
     line.journal.begin(snapshot)
     await line.bus.begin(snapshot)
     log.info("epoch begins", epoch=board.epoch, rev=board.rev, rows=len(board.order), day=day, reason=reason)
+
+
+def trade(line: Ingest, universe: Universe) -> None:
+    """Let the market that is made up begin its day with a universe, from the previous closes that the board has."""
+    closes = {row.symbol: row.values[fields.PREVIOUS_CLOSE] for row in line.board.order}
+    known = {symbol: close for symbol, close in closes.items() if isinstance(close, int)}
+    line.traded = universe
+    if line.trade is not None:
+        line.trade(msgspec.structs.replace(universe, closes=universe.closes | known))
 
 
 def look_back(line: Ingest, today: datetime.date) -> Spans:
@@ -179,12 +205,19 @@ def look_back(line: Ingest, today: datetime.date) -> Spans:
     return line.spans(today)
 
 
-def opening(row: Row, universe: Universe, *, official: bool) -> Values:
-    """Return what a scrip's day begins with: the previous close, and the limits it gives."""
+def close_of(row: Row) -> Value:
+    """Return the close of the day that ends, as far as it was seen; of a scrip that did not trade, the one before."""
     values = row.values
-    seen = values[fields.CLOSE_PRICE] or values[fields.CURRENT_PRICE]
+    return values[fields.CLOSE_PRICE] or values[fields.CURRENT_PRICE] or values[fields.PREVIOUS_CLOSE]
+
+
+def opening(row: Row, universe: Universe, *, seen: Value, official: bool) -> Values:
+    """Return what a scrip's day begins with: the previous close, and the limits it gives.
+
+    `seen` is the close that the board knows of; `official`: the universe knows better.
+    """
     known = universe.closes.get(row.symbol)
-    close = ((known or seen) if official else (seen or known)) or values[fields.PREVIOUS_CLOSE]
+    close = (known or seen) if official else (seen or known)
     if not isinstance(close, int):
         return {}
     band, tick = row.instrument.band, row.instrument.tick
@@ -226,19 +259,9 @@ async def keep_appointments(line: Ingest) -> None:
         beat = Tick(CANARY.symbol, now, {fields.LAST_TRADE_TIME: now})
         await line.say(changes=line.board.apply(CANARY_SOURCE, [beat]), facts=news(line, now))
         if line.asked():
-            await redefine(line)
+            await begin(line, planned=True, reason="reference data was imported", imported=True)
     if line.is_due("checkpoint", line.checkpoint_s) or line.journal.tail > CHECKPOINT_BYTES:
         line.journal.checkpoint(line.board.snapshot(now))
-
-
-async def redefine(line: Ingest) -> None:
-    """Take up reference data at once rather than at the day roll: a planned epoch, in which scrips may mean other things."""
-    universe = line.reload()
-    line.board.add(universe.instruments.values())
-    line.board.facts["indices"] = msgspec.to_builtins(universe.indices)
-    line.guard.roll()
-    line.staleness.forget()
-    await begin(line, planned=True, reason="reference data was imported")
 
 
 async def roll(line: Ingest) -> None:

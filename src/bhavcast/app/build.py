@@ -104,6 +104,7 @@ def build(config: Config, clock: Clock | None = None) -> Parts:
         spans=spans,
         sweep_s=config.sweep_ms / 1000,
         checkpoint_s=config.checkpoint_seconds,
+        trade=source.trade,
         endless=source.endless,
     )
     return Parts(config, clock, market, bus, line, journal, recovery, lease, token)

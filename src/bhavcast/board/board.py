@@ -258,10 +258,19 @@ class Board:
         Called right after `begin`: every row that changes does so at the epoch's first revision.
         """
         for row in self.order:
-            new: Values = dict.fromkeys(field.DAY_FIELDS) | opening(row)
-            changed = {number: value for number, value in new.items() if row.values[number] != value}
-            if changed:
-                row.put(self.rev, changed)
+            self._state(row, dict.fromkeys(field.DAY_FIELDS) | opening(row))
+
+    def complete(self, opening: Callable[[Row], Values]) -> None:
+        """Set what `opening` says of the rows that came in mid-day, and have no previous close yet; after `begin` too."""
+        for row in self.order:
+            if row.values[field.PREVIOUS_CLOSE] is None:
+                self._state(row, opening(row))
+
+    def _state(self, row: Row, said: Values) -> None:
+        changed = {number: value for number, value in said.items() if row.values[number] != value}
+        if changed:
+            derive(row.values, changed)
+            row.put(self.rev, changed)
 
 
 def _rescaled(value: Value, kind: field.Kind, old: Instrument, new: Instrument) -> Value:
