@@ -21,7 +21,7 @@ TOOLS := build/tools
 WHEELS := build/wheel
 
 # Folders count too: their time changes when a file is removed or renamed.
-SOURCES := $(shell find src web -name __pycache__ -prune -o -print) pyproject.toml README.md LICENSE
+SOURCES := $(shell find src web -name __pycache__ -prune -o -print) pyproject.toml hatch_build.py README.md LICENSE
 
 PIP := -m pip --disable-pip-version-check --no-input -qq
 LOCKED := install --require-hashes --requirement

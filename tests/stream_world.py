@@ -25,9 +25,8 @@ from bhavcast.domain.tick import Source, Tick
 from bhavcast.gateway import quotes
 from bhavcast.gateway.gateway import Gateway
 from bhavcast.gateway.session import Session
-from bhavcast.hub import cohort as cohort_module
 from bhavcast.hub import hub as hub_module
-from bhavcast.hub.cohort import Cohort
+from bhavcast.hub.cohort import SLICE, Cohort
 from bhavcast.hub.outbox import Outbox
 from bhavcast.telemetry.clock import ManualClock, MarketClock
 
@@ -45,20 +44,18 @@ class Wire:
         self.number = number
         self.binary = kind == "msgpack"
         self.events = kind == "sse"
-        self.plain = not self.events
         self.full = False
         self.frames: list[bytes] = []
         self.closed: tuple[int, str] | None = None
-        self.write: Callable[[bytes], None] = self.frames.append
 
-    def frame(self, *parts: bytes, pos: str | None = None) -> bytes:
-        whole = b"".join(parts)
-        if not self.events:
-            return whole
-        return b"".join((b"" if pos is None else f"id: {pos}\n".encode(), b"data: ", whole, b"\n\n"))
+    def direct(self) -> int:
+        return -1
 
     def send(self, *parts: bytes, pos: str | None = None) -> None:
-        self.write(self.frame(*parts, pos=pos))
+        whole = b"".join(parts)
+        if self.events:
+            whole = b"".join((b"" if pos is None else f"id: {pos}\n".encode(), b"data: ", whole, b"\n\n"))
+        self.frames.append(whole)
 
     def buffered(self) -> int:
         return 100_000 if self.full else 0
@@ -276,8 +273,7 @@ class World:
         self.flushes: dict[Cohort, Iterator[None]] = {}
         self.queue: list[Message] = []
         self.archive: list[tuple[str, str, list[str], Any, int, dict[str, dict[str, Any]]]] = []
-        self.slice, self.piece = (128, 200) if full_size else (rng.choice((1, 2, 3)), rng.choice((2, 3, 5)))
-        self.slice_bytes = rng.choice((1, 300, cohort_module.SLICE_BYTES))
+        self.piece = 200 if full_size else rng.choice((2, 3, 5))
         self.codes = 500_000
         self.writer = Board()
         self.writer.add([Instrument(symbol=CANARY_SYMBOL, id="CANARY", name="canary")])
@@ -301,6 +297,7 @@ class World:
             limits=Limits(),
             later=lambda delay, call: self.timers.append((self.clock.monotonic() + delay, call)),
         )
+        self.gateway.hub.slice = SLICE if full_size else rng.choice((1, 8000, 16_000))
         self._snapshot_again()
         # Often few choices, so that many clients share a flush and are met in the middle of one.
         self.fields = rng.sample(FIELD_LISTS, k=rng.choice((1, 1, 2, len(FIELD_LISTS))))
@@ -541,8 +538,6 @@ class World:
     def run(self, steps: int = 250) -> None:
         """Do so many things, then let everything come to rest, and compare."""
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(cohort_module, "SLICE", self.slice)
-            patch.setattr(cohort_module, "SLICE_BYTES", self.slice_bytes)
             patch.setattr(hub_module, "PIECE", self.piece)
             # The order of sets must not depend on where things lie in memory.
             patch.setattr(Outbox, "__hash__", lambda outbox: outbox.sink.number)

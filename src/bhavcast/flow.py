@@ -10,7 +10,8 @@ docs/explanation/state.md.
 import asyncio
 import datetime
 import secrets
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
@@ -82,6 +83,8 @@ class Ingest:
     trade: Callable[[Universe], None] | None = None
     endless: bool = False
     traded: Universe | None = None
+    # What others want done by the one writer, between two batches.
+    errands: deque[Callable[[], Awaitable[None]]] = field(default_factory=lambda: deque(maxlen=64))
     due: dict[str, float] = field(default_factory=dict)
     said: dict[str, Any] = field(default_factory=dict)
     began: int = 0  # market time of the start
@@ -147,7 +150,7 @@ async def begin(line: Ingest, *, planned: bool, reason: str, imported: bool = Fa
     """
     now, board = line.market.now_ms(), line.board
     today = line.calendar.trading_date(now)
-    spans = await asyncio.to_thread(look_back, line, today)
+    await asyncio.to_thread(keep_day, line, today)
     stamp = datetime.datetime.fromtimestamp(line.clock.wall_ms() / 1000, datetime.UTC)
     board.begin(f"{stamp:%Y%m%dT%H%MZ}-{secrets.token_hex(8)}", line.clock.wall_ms() * 1000, board.token)
     day, ended = today.isoformat(), board.facts.get("day")
@@ -171,7 +174,7 @@ async def begin(line: Ingest, *, planned: bool, reason: str, imported: bool = Fa
         trade(line, universe)
     else:
         board.complete(lambda row: opening(row, universe, seen=None, official=True))
-    board.facts[SPANS] = spans
+    board.facts[SPANS] = await asyncio.to_thread(line.spans, today)
     line.said.clear()
     snapshot = board.snapshot(now, planned=planned)
     line.journal.begin(snapshot)
@@ -188,8 +191,8 @@ def trade(line: Ingest, universe: Universe) -> None:
         line.trade(msgspec.structs.replace(universe, closes=universe.closes | known))
 
 
-def look_back(line: Ingest, today: datetime.date) -> Spans:
-    """Keep the day that is over, if one is, and return what the days until today add up to."""
+def keep_day(line: Ingest, today: datetime.date) -> None:
+    """Keep the highs and lows of the day that is over, if one is."""
     ended = line.board.facts.get("day")
     if ended is not None and ended != today.isoformat():
         figures = ((row, row.values[fields.HIGH], row.values[fields.LOW]) for row in line.board.order)
@@ -202,7 +205,6 @@ def look_back(line: Ingest, today: datetime.date) -> Spans:
             line.keep_day(datetime.date.fromisoformat(ended), ranges)
         except Unavailable as error:
             log.warning("the ranges of the day could not be kept", day=ended, why=error.detail)
-    return line.spans(today)
 
 
 def close_of(row: Row) -> Value:
@@ -251,6 +253,8 @@ def todays(line: Ingest, batch: Batch) -> Batch:
 async def keep_appointments(line: Ingest) -> None:
     """Do what the time asks for rather than a tick."""
     now = line.market.now_ms()
+    while line.errands:
+        await line.errands.popleft()()
     if line.is_due("sweep", line.sweep_s):
         states: dict[str, FeedState] = {line.feed.source.name: line.feed.state, CANARY_SOURCE.name: "live"}
         if changes := line.staleness.sweep(now, states):

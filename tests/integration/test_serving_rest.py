@@ -175,7 +175,7 @@ async def test_an_id_of_several_scrips_names_them(venue: Venue):
         ("/nothing.json", 404, "not_found", None),
         ("/openapi.json/more", 404, "not_found", None),
         ("/openapi.json/openapi.json", 404, "not_found", None),
-        ("/ws", 404, "not_found", None),
+        ("/ws", 426, "bad_handshake", None),
         ("/api/stock/", 404, "not_found", None),
         ("/api/stock/500325/more", 404, "not_found", None),
         ("/api/stock", 404, "not_found", None),

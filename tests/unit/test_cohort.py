@@ -10,7 +10,6 @@ from bhavcast.domain import field
 from bhavcast.domain.instrument import Instrument
 from bhavcast.domain.shape import Shape
 from bhavcast.domain.tick import Source, Tick
-from bhavcast.hub import cohort as cohort_module
 from bhavcast.hub.hub import PIECE, SLOW_AFTER_S, Hub
 from bhavcast.hub.outbox import Outbox
 
@@ -21,20 +20,17 @@ SOURCE = Source(name="script", mode="sim", grade="tick")
 class Wire:
     """Implements hub.port.Sink."""
 
-    plain = True
-
     def __init__(self) -> None:
         self.full = False
         self.unsent = 0
         self.frames: list[bytes] = []
         self.closed: int | None = None
-        self.write = self.frames.append
 
-    def frame(self, *parts: bytes, pos: str | None = None) -> bytes:
-        return b"".join(parts)
+    def direct(self) -> int:
+        return -1
 
     def send(self, *parts: bytes, pos: str | None = None) -> None:
-        self.write(self.frame(*parts, pos=pos))
+        self.frames.append(b"".join(parts))
 
     def buffered(self) -> int:
         return self.unsent
@@ -55,6 +51,7 @@ class Place:
         self.board = Board(EPOCH, 100, 1)
         self.board.add(Instrument(symbol=f"{500000 + n}", id=f"ID{n}", name=f"Scrip {n}") for n in range(scrips))
         self.hub = Hub(self.board, Encoder)
+        self.hub.slice = 1
         self.now = 0.0
 
     def client(self, *slots: int) -> tuple[Outbox, Wire]:
@@ -82,8 +79,7 @@ class Place:
 
 
 @pytest.fixture
-def place(monkeypatch):
-    monkeypatch.setattr(cohort_module, "SLICE", 1)
+def place():
     return Place()
 
 

@@ -11,6 +11,13 @@ from bhavcast.domain import field
 from bhavcast.domain.field import Kind, Ladder, Value
 from bhavcast.domain.shape import Shape
 
+try:  # the deltas of a flush, in C where that was compiled
+    from bhavcast.board import _row
+
+    IN_C = True
+except ImportError:
+    IN_C = False
+
 IST: Final = datetime.timezone(datetime.timedelta(hours=5, minutes=30))
 _NAMES: Final = tuple(each.name for each in field.FIELDS)
 _json = msgspec.json.Encoder()
@@ -61,6 +68,7 @@ _WRITERS: Final = {
     Kind.SECOND: _time_second,
     Kind.TEXT: _as_is,
 }
+_KINDS: Final = (Kind.PRICE, Kind.MONEY, Kind.COUNT, Kind.TEXT, Kind.TIME, Kind.SECOND)  # as _row.c numbers them
 _WRITE: Final = tuple(_WRITERS.get(each.kind, _as_is) for each in field.FIELDS)
 
 
@@ -109,6 +117,15 @@ def delta(row: Row, shape: Shape, since: int) -> dict[str, Any] | None:
     return wire
 
 
+def columns(shape: Shape) -> tuple[tuple[int, bytes, int], ...]:
+    """Return the fields of a shape as _row.c takes them: number, key and kind."""
+    kinds = [Kind.MONEY if (kind := field.FIELDS[number].kind) is Kind.PERCENT else kind for number in shape.numbers]
+    return tuple(
+        (number, f',"{_NAMES[number]}":'.encode(), _KINDS.index(kind))
+        for number, kind in zip(shape.numbers, kinds, strict=True)
+    )
+
+
 def describe(row: Row) -> dict[str, Any]:
     """Return what does not move of a quote."""
     instrument = row.instrument
@@ -124,12 +141,13 @@ def encode(value: object, *, binary: bool) -> bytes:
 class Encoder:
     """All encodings of one shape. Whole quotes are kept until their row changes; deltas are made once a flush."""
 
-    __slots__ = ("_encode", "_kept", "shape")
+    __slots__ = ("_columns", "_encode", "_kept", "shape")
 
     def __init__(self, shape: Shape) -> None:
         self.shape = shape
         self._kept: dict[str, tuple[int, bytes]] = {}
         self._encode = _msgpack.encode if shape.binary else _json.encode
+        self._columns = None if not IN_C or shape.binary or shape.depth else columns(shape)
 
     def full(self, row: Row) -> bytes:
         """Return the whole quote."""
@@ -142,6 +160,10 @@ class Encoder:
 
     def delta(self, row: Row, since: int) -> bytes:
         """Return the fields that changed after `since`, or nothing."""
+        if self._columns is not None:
+            written = _row.delta(row.symbol, row.divisor, row.values, row.revs, row.rev, since, self._columns)
+            if written is not None:
+                return written
         wire = delta(row, self.shape, since)
         return b"" if wire is None else self._encode(wire)
 

@@ -1,7 +1,7 @@
 """What the board says: changes with revisions, and the messages that carry them. Frozen, versioned, sent and stored."""
 
 from collections.abc import Callable, Iterable
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 
@@ -12,13 +12,15 @@ from bhavcast.domain.instrument import Instrument
 from bhavcast.domain.position import Position
 
 VERSION: Final = 1
+# Microseconds of Unix time at least, so they fit eight bytes for a while.
+Rev = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
 class Change(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """The fields of one scrip that changed at revision `rev`, with absolute values; None: has no value now."""
 
     symbol: str
-    rev: int
+    rev: Rev
     values: Values
 
 
@@ -46,9 +48,9 @@ class RowImage(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """One row as it stands: per field its value and the revision at which it last changed (0: never had one)."""
 
     symbol: str
-    rev: int
+    rev: Rev
     values: list[Value]
-    revs: list[int]
+    revs: list[Rev]
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):

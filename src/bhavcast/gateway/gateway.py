@@ -7,6 +7,8 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
+from bhavcast.access.doorkeeper import Doorkeeper
+from bhavcast.access.keyring import Keyring
 from bhavcast.board.board import Board, Row
 from bhavcast.board.encode import Encoder
 from bhavcast.domain.change import Message
@@ -89,14 +91,18 @@ class Gateway:
     later: Callable[[float, Callable[[], None]], object] = lambda delay, call: asyncio.get_running_loop().call_later(
         delay, call
     )
+    # Who may come in; without another, whoever is on this machine reads.
+    keeper: Doorkeeper | None = None
     directory: Directory = field(default_factory=lambda: Directory(()))
     members: set[Member] = field(default_factory=set)
     quote: Encoder = field(init=False)
     hub: Hub = field(init=False)
+    door: Doorkeeper = field(init=False)
     _header: bytes = b""
     _header_rev: int = -1
 
     def __post_init__(self) -> None:
+        self.door = Doorkeeper(Keyring(), self.clock) if self.keeper is None else self.keeper
         self.hub = Hub(self.replica, Encoder)
         self.quote = self.hub.encoder(Shape())  # type: ignore[assignment]  # the hub makes board encoders here
 

@@ -7,8 +7,9 @@ from typing import Any, Final
 
 import structlog
 
+from bhavcast.access.doorkeeper import Visitor
 from bhavcast.board.board import LISTED, Row
-from bhavcast.domain.errors import BadRequest, BhavcastError, TooManySymbols, UnknownSymbol
+from bhavcast.domain.errors import BadRequest, BhavcastError, KeyExpired, TooManySymbols, UnknownSymbol
 from bhavcast.domain.instrument import INDEX_PREFIX
 from bhavcast.domain.position import NOWHERE, Position
 from bhavcast.domain.shape import Shape, parse_depth, parse_fields
@@ -32,10 +33,13 @@ RESET_JITTER_S: Final = 1.0
 
 
 class Session:
-    """The conversation with one client, in either encoding."""
+    """The conversation with one client, in either encoding. `visitor`: who it is, None where nobody asks."""
 
-    def __init__(self, gateway: Gateway, sink: Sink, *, binary: bool) -> None:
+    def __init__(self, gateway: Gateway, sink: Sink, *, binary: bool, visitor: Visitor | None = None) -> None:
         self._gateway = gateway
+        self.visitor = visitor
+        if visitor is not None:
+            gateway.door.enter(visitor)
         self._hub = gateway.hub
         self._sink = sink
         self._binary = binary
@@ -344,6 +348,8 @@ class Session:
 
     def beat(self, now: float) -> None:
         """Send a heartbeat after a silence, and what has to be said of scrips that stay without data."""
+        if not self._may_stay(now):
+            return
         if self._unseen and self._unseen[0][0] <= now:
             due = [symbol for at, symbol in self._unseen if at <= now]
             self._unseen = [each for each in self._unseen if each[0] > now]
@@ -359,6 +365,21 @@ class Session:
             beat["pos"] = pos
         self._tell(beat)
 
+    def _may_stay(self, now: float) -> bool:
+        """Tell whether who opened the stream may still read; close it where not."""
+        if self.visitor is None:
+            return True
+        found = self._gateway.door.again(self.visitor, now)
+        if isinstance(found, Visitor):
+            self.visitor = found
+            return True
+        expires = self.visitor.principal.expires
+        expired = isinstance(found, KeyExpired) and expires is not None and self._gateway.clock.wall_ms() >= expires
+        code = close_codes.KEY_EXPIRED if expired else close_codes.BAD_AUTH
+        self._tell({"t": "error", "code": code.name, "message": found.detail, "temporary": code.reconnect})
+        self._sink.close(code.code, code.reason)
+        return False
+
     def drain(self, retry_ms: int) -> None:
         """Say goodbye, and when to come again."""
         reason = close_codes.DRAINING
@@ -369,6 +390,8 @@ class Session:
 
     def close(self) -> None:
         """Forget the client: its connection is gone."""
+        if self._open and self.visitor is not None:
+            self._gateway.door.leave(self.visitor)
         self._open = False
         self._behind_it.clear()
         self._gateway.members.discard(self)

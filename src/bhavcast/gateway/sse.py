@@ -8,11 +8,11 @@ Only the event that completes a position has an id, so the browser's `Last-Event
 
 import asyncio
 import math
-from collections.abc import Callable
 from typing import Final
 
 import msgspec
 
+from bhavcast.access.doorkeeper import Visitor
 from bhavcast.domain.errors import BadRequest, BhavcastError, MethodNotAllowed
 from bhavcast.domain.position import Position
 from bhavcast.gateway.edge import App, Receive, Scope, Send, refuse
@@ -35,23 +35,19 @@ class EventSink:
         self.news = asyncio.Event()
         self.closed = asyncio.Event()
         self.full = False
-        self.plain = False
-        self.write: Callable[[bytes], None] = self._add
 
-    def frame(self, *parts: bytes, pos: str | None = None) -> bytes:
-        """Put one event together."""
-        head = b"" if pos is None else f"id: {pos}\n".encode()
-        return b"".join((head, b"data: ", *parts, b"\n\n"))
-
-    def _add(self, framed: bytes) -> None:
-        self._waiting.append(framed)
-        self._size += len(framed)
-        self.full = self._size > HIGH_WATER
-        self.news.set()
+    def direct(self) -> int:
+        """Return that there is no socket that takes frames."""
+        return -1
 
     def send(self, *parts: bytes, pos: str | None = None) -> None:
         """Put one event together and add it."""
-        self.write(self.frame(*parts, pos=pos))
+        head = b"" if pos is None else f"id: {pos}\n".encode()
+        event = b"".join((head, b"data: ", *parts, b"\n\n"))
+        self._waiting.append(event)
+        self._size += len(event)
+        self.full = self._size > HIGH_WATER
+        self.news.set()
 
     def buffered(self) -> int:
         """Return the bytes that wait, here and in the connection."""
@@ -80,7 +76,11 @@ def stream(gateway: Gateway) -> App:
         if scope["method"] != "GET":
             await refuse(MethodNotAllowed(f"expected GET, got {scope['method']}", allowed=("GET",)), send)
             return
-        if (refused := gateway.full_up()) is not None:
+        visitor: Visitor | None = scope.get("bhavcast.visitor")
+        refused = gateway.full_up()
+        if refused is None and visitor is not None:
+            refused = gateway.door.full(visitor)
+        if refused is not None:
             await refuse(refused, send)
             return
         try:
@@ -124,7 +124,7 @@ async def _serve(gateway: Gateway, message: bytes, scope: Scope, receive: Receiv
     if transport is not None:
         keep_kernel_buffers_small(transport)
     sink = EventSink(transport)
-    session = Session(gateway, sink, binary=False)
+    session = Session(gateway, sink, binary=False, visitor=scope.get("bhavcast.visitor"))
     ends = [asyncio.create_task(each) for each in (_gone(receive), sink.closed.wait())]
     try:
         try:

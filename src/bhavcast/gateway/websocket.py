@@ -19,8 +19,9 @@ from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
 from bhavcast.domain.errors import BadHandshake, BhavcastError
-from bhavcast.gateway import problems, protocol
+from bhavcast.gateway import problems, protocol, request_id
 from bhavcast.gateway.session import Session
+from bhavcast.hub.frame import header as frame_header
 from bhavcast.hub.outbox import HIGH_WATER
 
 log = structlog.get_logger()
@@ -32,16 +33,6 @@ NOTSENT_LOWAT: Final = 16 * 1024
 SEND_BUFFER: Final = 256 * 1024
 _SUBPROTOCOLS: Final = (Subprotocol(protocol.JSON), Subprotocol(protocol.MSGPACK))
 _TCP_NOTSENT_LOWAT: Final = getattr(socket, "TCP_NOTSENT_LOWAT", 25)
-
-
-def frame_header(length: int, *, binary: bool) -> bytes:
-    """Return the header of an unmasked, unfragmented data frame (RFC 6455, section 5.2)."""
-    first = b"\x82" if binary else b"\x81"
-    if length < 126:
-        return first + length.to_bytes(1, "big")
-    if length < 65536:
-        return first + b"\x7e" + length.to_bytes(2, "big")
-    return first + b"\x7f" + length.to_bytes(8, "big")
 
 
 def keep_kernel_buffers_small(transport: asyncio.Transport) -> None:
@@ -95,11 +86,11 @@ class WebSocket(asyncio.Protocol):
         self._text = True
         self._timer: asyncio.TimerHandle | None = None
         self.transport: asyncio.Transport | None = None
-        self.plain = True
         self.binary = False
         self.full = False
-        # The transport's own, from the handshake until the first sign of an end.
+        # The transport's own and its socket, from the handshake until the first sign of an end.
         self.write: Callable[[bytes], None] = _nowhere
+        self._descriptor = -1
 
     # -- asyncio speaks ---------------------------------------------------------------------------------------------
 
@@ -199,6 +190,8 @@ class WebSocket(asyncio.Protocol):
             return
         if self._ws.state is State.OPEN:
             self.write = self.transport.write
+            if self.transport.get_extra_info("sslcontext") is None:
+                self._descriptor = self.transport.get_extra_info("socket").fileno()
         else:
             self._forget()
         for data in self._ws.data_to_send():
@@ -213,7 +206,7 @@ class WebSocket(asyncio.Protocol):
 
     def _forget(self) -> None:
         """Let go of the session: nothing is sent to it, or heard, from the first sign of an end."""
-        self.write = _nowhere
+        self.write, self._descriptor = _nowhere, -1
         self._inbox.clear()
         if self._session is not None:
             self._session.close()
@@ -225,13 +218,17 @@ class WebSocket(asyncio.Protocol):
 
     # -- the hub speaks ---------------------------------------------------------------------------------------------
 
-    def frame(self, *parts: bytes, pos: str | None = None) -> bytes:
-        """Put one frame together. The position is in the message itself."""
-        return b"".join((frame_header(sum(map(len, parts)), binary=self.binary), *parts))
-
     def send(self, *parts: bytes, pos: str | None = None) -> None:
-        """Write one frame."""
-        self.write(self.frame(*parts))
+        """Write one message. The position is in it."""
+        self.write(b"".join((frame_header(sum(map(len, parts)), binary=self.binary), *parts)))
+
+    def direct(self) -> int:
+        """Return the descriptor of a socket that takes a frame at once, past the transport; -1 where that must be asked."""
+        transport = self.transport
+        # The descriptor of a transport that closes may be another connection's already.
+        if transport is None or transport.is_closing() or transport.get_write_buffer_size():
+            return -1
+        return self._descriptor
 
     def buffered(self) -> int:
         """Return the bytes that wait in this process."""
@@ -250,20 +247,21 @@ class WebSocket(asyncio.Protocol):
             self._timer = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self._abort)
 
 
-def refusal(ws: ServerProtocol, error: BhavcastError) -> Response:
+def refusal(ws: ServerProtocol, error: BhavcastError, own_id: str) -> Response:
     """Return the response that refuses a handshake, in the one shape."""
-    response = ws.reject(error.status, problems.body(error).decode())
+    response = ws.reject(error.status, problems.with_request_id(problems.body(error), own_id).decode())
     del response.headers["Content-Type"]
     response.headers["Content-Type"] = problems.CONTENT_TYPE
+    response.headers["X-Request-ID"] = own_id
     for name, value in problems.headers(error).items():
-        response.headers[name] = value
+        if name not in response.headers:  # the library has said that it closes
+            response.headers[name] = value
     return response
 
 
 def _in_one_shape(ws: ServerProtocol, refused: Response) -> Response:
-    response = refusal(ws, BadHandshake(str(ws.handshake_exc), status=refused.status_code))
-    if "Upgrade" in refused.headers:  # goes with 426
-        response.headers["Upgrade"] = refused.headers["Upgrade"]
+    error = BadHandshake(str(ws.handshake_exc), status=refused.status_code)
+    response = refusal(ws, error, request_id.new().decode())
     response.headers["Sec-WebSocket-Version"] = "13"  # a client of another version has to be told (RFC 6455, 4.4)
     return response
 

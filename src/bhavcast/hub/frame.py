@@ -42,3 +42,13 @@ def rows(head: Mapping[str, Any], body: bytes, *, binary: bool) -> tuple[bytes, 
 def join(encoded: Iterable[bytes], *, binary: bool) -> bytes:
     """Join encoded rows as fragments."""
     return b"".join(fragment(each, binary=binary) for each in encoded if each)
+
+
+def header(length: int, *, binary: bool) -> bytes:
+    """Return the header of an unmasked, unfragmented data frame (RFC 6455, section 5.2)."""
+    first = b"\x82" if binary else b"\x81"
+    if length < 126:
+        return first + length.to_bytes(1, "big")
+    if length < 65536:
+        return first + b"\x7e" + length.to_bytes(2, "big")
+    return first + b"\x7f" + length.to_bytes(8, "big")

@@ -11,7 +11,8 @@ from typing import Any, Final
 from bhavcast.domain.errors import TooManyShapes
 from bhavcast.domain.shape import MAX_CUSTOM_SHAPES, Shape
 from bhavcast.hub import frame
-from bhavcast.hub.cohort import Cohort
+from bhavcast.hub.burst import Burst, send
+from bhavcast.hub.cohort import SLICE, Cohort
 from bhavcast.hub.outbox import Outbox, Snap
 from bhavcast.hub.port import Board, Encoder, Row, Sink
 
@@ -34,7 +35,9 @@ class Hub:
         self.pumping: set[Outbox] = set()
         # Of cohorts that are gone: a counter never falls.
         self._gone_frames = self._gone_skips = 0
-        # Whoever drives the hub is told of new cohorts, and that rows changed.
+        # Whoever drives the hub may know a quicker way to its clients, and is told of new cohorts, and that rows changed.
+        self.burst: Burst = send
+        self.slice = SLICE
         self.opened: Callable[[Cohort], None] = lambda _: None
         self.noticed: Callable[[], None] = lambda: None
 
@@ -85,7 +88,7 @@ class Hub:
     def _cohort(self, shape: Shape, hz: float) -> Cohort:
         cohort = self.cohorts.get((shape, hz))
         if cohort is None:
-            cohort = self.cohorts[shape, hz] = Cohort(self.board, self.encoder(shape), hz)
+            cohort = self.cohorts[shape, hz] = Cohort(self.board, self.encoder(shape), hz, self.burst, self.slice)
             self.opened(cohort)
         return cohort
 
@@ -287,14 +290,15 @@ class Hub:
         """Apply the slow policy: tell a client that it lags, close one whose wire makes no progress. Return the closed."""
         closed = []
         for outbox in self.outboxes:
-            unsent = outbox.sink.buffered()
-            if not outbox.full or unsent < outbox.stuck:
-                outbox.stuck_since = None
-            elif outbox.stuck_since is None:
-                outbox.stuck_since = now
-            elif now - outbox.stuck_since > SLOW_AFTER_S:
-                closed.append(outbox)
-            outbox.stuck = unsent
+            if not outbox.full:
+                outbox.stuck, outbox.stuck_since = 0, None
+            else:
+                unsent = outbox.sink.buffered()
+                if outbox.stuck_since is None or unsent < outbox.stuck:
+                    outbox.stuck_since = now
+                elif now - outbox.stuck_since > SLOW_AFTER_S:
+                    closed.append(outbox)
+                outbox.stuck = unsent
             if outbox.behind is None and outbox.passed_over >= LAG_TOLD_AFTER:
                 self.tell(outbox, {"t": "lag", "conflated": outbox.passed_over}, now)
                 outbox.passed_over = 0

@@ -4,10 +4,10 @@ An outbox holds no queue of prices. What a client has not got yet is a revision 
 quick one does, and its next frame covers whatever it missed.
 """
 
+from array import array
 from collections import deque
-from collections.abc import Callable, Sequence
-from operator import itemgetter
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 from bhavcast.domain.shape import Shape
 from bhavcast.hub.port import Row, Sink
@@ -45,11 +45,11 @@ class Outbox:
     """One client of the hub."""
 
     __slots__ = (
-        "_getter",
         "behind",
         "everything",
         "hz",
         "own_rev",
+        "packed",
         "passed_over",
         "sent_at",
         "shape",
@@ -81,7 +81,7 @@ class Outbox:
         # evidence. A wire that is not full is written to, so its unsent bytes tell nothing.
         self.stuck = 0
         self.stuck_since: float | None = None
-        self._getter: Callable[[Sequence[bytes]], Any] | None = None
+        self.packed = b""  # the slots as int32 in their order, which is that of the rows in a frame
 
     @property
     def full(self) -> bool:
@@ -91,14 +91,4 @@ class Outbox:
     def want(self, slots: set[int]) -> None:
         """Replace what is subscribed."""
         self.slots = slots
-        self._getter = None
-
-    def join(self, fragments: Sequence[bytes]) -> bytes:
-        """Return this client's part of a flush; `fragments` has one cell per slot and an empty one at its end."""
-        getter = self._getter
-        if getter is None:
-            if not self.slots:
-                return b""
-            # The empty cell at the end makes it a tuple even for one slot.
-            getter = self._getter = itemgetter(*sorted(self.slots), -1)
-        return b"".join(getter(fragments))
+        self.packed = array("i", sorted(slots)).tobytes()

@@ -1,6 +1,6 @@
 """What the hub needs from its neighbours: rows it can have encoded, and a place to write frames to."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from bhavcast.domain.shape import Shape
@@ -51,19 +51,16 @@ class Encoder(Protocol):
 class Sink(Protocol):
     """The client's end of the wire. Nothing here waits.
 
-    `full`: more than HIGH_WATER is unsent, and another frame would only wait there. `plain`: frames are those of a
-    WebSocket, so one that was made for another client of the encoding may be written. `write` takes one frame.
+    `full`: more than HIGH_WATER is unsent, and another frame would only wait there.
     """
 
     full: bool
-    plain: bool
-    write: Callable[[bytes], None]
 
-    def frame(self, *parts: bytes, pos: str | None = None) -> bytes:
-        """Put one frame together from `parts`; `pos` is the position it completes, for wires that carry it apart."""
+    def direct(self) -> int:
+        """Return the descriptor of a socket that takes frames of a WebSocket at once; below 0 where `send` must be asked."""
 
     def send(self, *parts: bytes, pos: str | None = None) -> None:
-        """Put one frame together and write it."""
+        """Put one message together and write it; `pos` is the position it completes, for wires that carry it apart."""
 
     def buffered(self) -> int:
         """Return how many bytes have been written and not been taken by the network."""

@@ -38,6 +38,13 @@ NAMES: Final = (
     Name(
         "bhavcast_outbox_skipped_total", "counter", (), "Flushes that passed a client over because its wire was full."
     ),
+    Name(
+        "bhavcast_auth_failures_total",
+        "counter",
+        ("reason",),
+        "Requests and streams not let in: no_key, wrong_key, key_expired, or limited after too many.",
+    ),
+    Name("bhavcast_sessions", "gauge", (), "Browsers that are signed in."),
     Name("bhavcast_bus_lag_seconds", "gauge", (), "Market time since the last message of the bus."),
     Name("bhavcast_journal_bytes", "gauge", (), "Bytes in the journal of this epoch."),
     Name("bhavcast_journal_failing", "gauge", (), "1 while records are being lost."),

@@ -1,0 +1,18 @@
+# What a wheel holds that was built where a C compiler is: see _row.c.
+from array import array
+
+from bhavcast.domain.field import Value, Values
+
+Column = tuple[int, bytes, int]
+
+def put(values: list[Value], revs: array[int], rev: int, changed: Values, /) -> None: ...
+def delta(
+    symbol: str,
+    divisor: int,
+    values: list[Value],
+    revs: array[int],
+    rev: int,
+    since: int,
+    columns: tuple[Column, ...],
+    /,
+) -> bytes | None: ...
