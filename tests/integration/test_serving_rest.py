@@ -215,6 +215,20 @@ async def test_the_market_is_told(hall: Venue):
     assert (await hall.read("/health")).told["status"] == "healthy"
 
 
+async def test_every_route_is_described_with_an_example(hall: Venue):
+    described = (await hall.read("/openapi.json")).told["paths"]
+    assert {"/ws", "/api/stream", "/api/stock/{symbol}", "/metrics"} <= described.keys()
+    for path, methods in described.items():
+        for method, told in methods.items():
+            good = {status: answer for status, answer in told["responses"].items() if status < "300"}
+            contents = [each for answer in good.values() for each in answer.get("content", {}).values()]
+            assert told["description"] or told["summary"], (method, path)
+            assert "204" in good or (all(each.get("examples") for each in contents) and contents), (method, path)
+    stream = described["/api/stream"]["get"]
+    assert {each["name"] for each in stream["parameters"]} == {"symbols", "hz", "fields", "depth", "Last-Event-ID"}
+    assert "text/event-stream" in stream["responses"]["200"]["content"]
+
+
 async def test_ranges_are_made_of_the_days_that_are_known_and_say_how_many(hall: Venue, monkeypatch):
     week, year = Span(739_570, 2, 160000, 150000), Span(739_500, 40, 190000, 150000)
     spans = {"500325": [week, None, year], "532540": [None, None, year]}
