@@ -81,6 +81,7 @@ class HotProtocol(Connection):
     host_allowed: Callable[[str], bool]
     ready: dict[bytes, Ready]
     ready_bytes: int
+    max_ready_bytes: int = MAX_READY_BYTES
     generation: int
     rate_limit: bytes
     dates: list[Any]
@@ -254,7 +255,7 @@ class HotProtocol(Connection):
         cls = type(self)
         size = len(raw) + len(ready.body)
         old = cls.generation != self.gateway.generation
-        if old or len(self.ready) >= MAX_READY or cls.ready_bytes + size > MAX_READY_BYTES:
+        if old or len(self.ready) >= MAX_READY or cls.ready_bytes + size > cls.max_ready_bytes:
             self.ready.clear()
             cls.generation, cls.ready_bytes = self.gateway.generation, 0
         before = self.ready.get(raw)
