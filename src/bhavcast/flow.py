@@ -19,9 +19,11 @@ import msgspec
 import structlog
 
 from bhavcast.board.board import Board, Row
+from bhavcast.board.checkpoint import Checkpoint
 from bhavcast.board.staleness import Staleness
 from bhavcast.bus.port import Bus
 from bhavcast.domain import field as fields
+from bhavcast.domain import gap
 from bhavcast.domain.calendar import Calendar, at_ist, ist
 from bhavcast.domain.change import Change, Message
 from bhavcast.domain.errors import BusHole, Unavailable
@@ -48,6 +50,8 @@ CANARY_SOURCE: Final = Source(name="canary", mode="real", grade="tick")
 SECOND_S: Final = 1.0
 # A checkpoint also comes when this much has been written since the last: what is read at a recovery stays a second's work.
 CHECKPOINT_BYTES: Final = 16 * 1024 * 1024
+# Rows that are encoded for it between two batches.
+CHECKPOINT_SLICE: Final = 256
 # A virtual day is over this long after its last phase; then the clock is set to just before the next continuous session.
 AFTERGLOW_MS: Final = 5 * 60_000
 CURTAIN_MS: Final = 10_000
@@ -86,6 +90,7 @@ class Ingest:
     # What others want done by the one writer, between two batches.
     errands: deque[Callable[[], Awaitable[None]]] = field(default_factory=lambda: deque(maxlen=64))
     due: dict[str, float] = field(default_factory=dict)
+    making: Checkpoint | None = None
     said: dict[str, Any] = field(default_factory=dict)
     began: int = 0  # market time of the start
     ticks: int = 0
@@ -124,6 +129,7 @@ async def recover(line: Ingest, found: Recovery, token: int) -> None:
     line.began = line.market.now_ms()
     if found.snapshot is not None:
         line.board.load(found.snapshot)
+        line.last_said = found.snapshot.market
     known = [row.instrument for row in line.board.order]
     universe = line.traded = line.reload()
     instruments = [CANARY, *universe.instruments.values(), *line.feed.instruments()]
@@ -151,6 +157,7 @@ async def begin(line: Ingest, *, planned: bool, reason: str, imported: bool = Fa
     now, board = line.market.now_ms(), line.board
     today = line.calendar.trading_date(now)
     await asyncio.to_thread(keep_day, line, today)
+    known = board.rev
     stamp = datetime.datetime.fromtimestamp(line.clock.wall_ms() / 1000, datetime.UTC)
     board.begin(f"{stamp:%Y%m%dT%H%MZ}-{secrets.token_hex(8)}", line.clock.wall_ms() * 1000, board.token)
     day, ended = today.isoformat(), board.facts.get("day")
@@ -175,7 +182,12 @@ async def begin(line: Ingest, *, planned: bool, reason: str, imported: bool = Fa
     else:
         board.complete(lambda row: opening(row, universe, seen=None, official=True))
     board.facts[SPANS] = await asyncio.to_thread(line.spans, today)
+    if not planned:
+        since = line.last_said or now
+        ledger = gap.opened(board.facts.get("gaps", []), "epoch", None, since, known, reason)
+        board.facts["gaps"] = gap.closed(ledger, "epoch", None, now, board.rev)
     line.said.clear()
+    line.making = None
     snapshot = board.snapshot(now, planned=planned)
     line.journal.begin(snapshot)
     await line.bus.begin(snapshot)
@@ -264,8 +276,13 @@ async def keep_appointments(line: Ingest) -> None:
         await line.say(changes=line.board.apply(CANARY_SOURCE, [beat]), facts=news(line, now))
         if line.asked():
             await begin(line, planned=True, reason="reference data was imported", imported=True)
-    if line.is_due("checkpoint", line.checkpoint_s) or line.journal.tail > CHECKPOINT_BYTES:
-        line.journal.checkpoint(line.board.snapshot(now))
+    if line.is_due("checkpoint", line.checkpoint_s) or (
+        line.journal.tail > CHECKPOINT_BYTES and not line.journal.failing
+    ):
+        line.making = line.making or Checkpoint(line.board)
+    if line.making is not None and line.making.ahead(CHECKPOINT_SLICE):
+        line.journal.checkpoint(line.making.finish(now))
+        line.making = None
 
 
 async def roll(line: Ingest) -> None:
@@ -308,11 +325,32 @@ def news(line: Ingest, now: int) -> dict[str, Any]:
         "clock": line.market.state(),
         "feeds": {line.feed.source.name: describe(line.feed)},
         "journal": {"state": "failing" if line.journal.failing else "ok", "reason": line.journal.failing},
+        "gaps": gaps(line, now),
         **line.guard.facts(),
     }
     fresh = {name: fact for name, fact in facts.items() if line.said.get(name) != fact}
     line.said.update(fresh)
     return fresh
+
+
+def gaps(line: Ingest, now: int) -> gap.Ledger:
+    """Return the ledger of gaps as it is now: one begins where the journal or a source fails, and ends with that."""
+    ledger: gap.Ledger = line.board.facts.get("gaps", [])
+    feed, rev = line.feed, line.board.rev
+    failed = feed.state in ("stale", "failed")
+    failing: tuple[tuple[gap.Kind, str | None, str | None], ...] = (
+        ("journal", None, line.journal.failing),
+        ("feed", feed.source.name, f"the source is {feed.state}" if failed else None),
+    )
+    for kind, source, reason in failing:
+        before = ledger
+        if reason is not None:
+            ledger = gap.opened(ledger, kind, source, now, rev, reason)
+        else:
+            ledger = gap.closed(ledger, kind, source, now, rev)
+        if ledger is not before:
+            log.warning("gap begins" if reason else "gap ends", kind=kind, source=source, rev=rev, reason=reason)
+    return ledger
 
 
 def describe(feed: Feed) -> dict[str, Any]:

@@ -119,6 +119,34 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     ] = 16_384
 
 
+class JournalSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How the journal is kept."""
+
+    fsync_ms: Annotated[
+        int,
+        _says(
+            "time between fsyncs of the journal: a power cut loses at most so much; a killed process loses nothing",
+            200,
+            unit="milliseconds",
+            ge=5,
+            le=60_000,
+        ),
+    ] = 50
+    keep_days: Annotated[
+        int, _says("sealed journals are removed after so many days", 7, unit="days", ge=1, le=36_500)
+    ] = 30
+    keep_bytes: Annotated[
+        int,
+        _says(
+            "room that sealed journals may take together; the oldest are removed first",
+            2_000_000_000,
+            unit="bytes",
+            ge=1_048_576,
+            le=2**60,
+        ),
+    ] = 20_000_000_000
+
+
 class Tls(msgspec.Struct, frozen=True, kw_only=True):
     """What every port speaks TLS with; renewed files are taken without a restart."""
 
@@ -251,6 +279,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         _says("time between looks for quotes that went quiet or stale", 500, unit="milliseconds", ge=50, le=10_000),
     ] = 250
     gateway: Gateway = Gateway()
+    journal: JournalSettings = JournalSettings()
     limits: Limits = Limits()
     tls: Tls = Tls()
 

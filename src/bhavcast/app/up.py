@@ -5,7 +5,10 @@ import gc
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, Final
 
 import structlog
@@ -28,13 +31,14 @@ from bhavcast.gateway.access_log import AccessLog
 from bhavcast.gateway.edge import SECURITY_HEADERS, STRICT_TRANSPORT, Edge, Gate, header_lines, host_name
 from bhavcast.gateway.gateway import Gateway
 from bhavcast.gateway.server import GatewayServer, Quiet
+from bhavcast.journal import archive
 from bhavcast.telemetry import log as logs
 from bhavcast.telemetry.metrics import HttpCounters, Sample
 
 log = structlog.get_logger()
 
 IDLE_S: Final = 0.25
-SYNC_S: Final = 1.0
+ARCHIVE_S: Final = 1.0
 # How long the greeting waits for the source's first words, and how often it looks.
 WORDS_WITHIN_S: Final = 10.0
 LOOK_S: Final = 0.05
@@ -132,6 +136,7 @@ async def _main(
         "relay": relay(parts.bus, gateway.replica, gateway),
         "gateway": server.run(),
         "sync": _sync(parts),
+        "archive": _archive(parts),
         "frontend": frontend.serve(sockets=[frontend_socket]),
         "keys": KeyWatch(config, keyring).run(),
         "welcome": _welcome(parts, server, gateway.replica, url, frontend_url),
@@ -159,10 +164,34 @@ async def _ingest(parts: Parts) -> None:
 
 
 async def _sync(parts: Parts) -> None:
-    """Make the journal survive a power cut too, beside the loop: a disk takes its time."""
-    while True:
-        await asyncio.sleep(SYNC_S)
-        await asyncio.to_thread(parts.journal.sync)
+    """Make the journal survive a power cut too, beside the loop: a disk takes its time.
+
+    One thread of its own, so that a slow disk delays nothing that waits for a thread.
+    """
+    with ThreadPoolExecutor(1, "fsync") as disk:
+        while True:
+            await asyncio.sleep(parts.config.journal.fsync_ms / 1000)
+            await asyncio.get_running_loop().run_in_executor(disk, parts.journal.sync)
+
+
+async def _archive(parts: Parts) -> None:
+    """Seal the journals of epochs that are over and remove what is too old, beside the loop, whenever one has begun."""
+    settings, stopping, seen = parts.config.journal, threading.Event(), None
+
+    def tidy(current: Path) -> archive.Tidied:
+        keep = {"keep_days": settings.keep_days, "keep_bytes": settings.keep_bytes}
+        return archive.tidy(current, parts.clock.wall_ms(), **keep, stopped=stopping.is_set)
+
+    with ThreadPoolExecutor(1, "archive") as disk:
+        try:
+            while True:
+                if (current := parts.journal.path) is not None and current != seen:
+                    seen = current
+                    tidied = await asyncio.get_running_loop().run_in_executor(disk, tidy, current)
+                    log.info("journals tidied", **tidied._asdict())
+                await asyncio.sleep(ARCHIVE_S)
+        finally:
+            stopping.set()
 
 
 async def _until(
@@ -181,7 +210,7 @@ async def _until(
     await server.stop()
     frontend.should_exit = True
     for task in tasks:
-        if task.get_name() in ("ingest", "relay", "sync", "keys", "certificate", "welcome"):
+        if task.get_name() in ("ingest", "relay", "sync", "archive", "keys", "certificate", "welcome"):
             task.cancel()
     waiting.cancel()
     await asyncio.gather(*tasks, waiting, return_exceptions=True)
@@ -313,5 +342,7 @@ def _samples(parts: Parts) -> dict[str, list[Sample]]:
         "bhavcast_bus_lag_seconds": [((), lag)],
         "bhavcast_journal_bytes": [((), float(parts.journal.size))],
         "bhavcast_journal_failing": [((), float(parts.journal.failing is not None))],
+        "bhavcast_journal_lost_total": [((), float(parts.journal.lost))],
+        "bhavcast_journal_synced_rev": [((), float(parts.journal.synced_rev))],
         "bhavcast_scrips": [((), float(len(board.order)))],
     }

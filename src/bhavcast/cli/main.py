@@ -19,6 +19,7 @@ COMMANDS: Final[dict[str, str]] = {
     "import": "Import the exchange's files: scrip masters and official days.",
     "record": "Record what a source gives, before anything is checked.",
     "replay": "Run the whole system on a recording.",
+    "journal": "List, verify or show the journals.",
     "quote": "Print quotes from a running gateway.",
     "watch": "Show quotes as they change.",
     "verify": "Check a running system from outside.",

@@ -13,7 +13,7 @@ from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Example
-from litestar.params import HeaderParameter, Parameter
+from litestar.params import HeaderParameter, Parameter, QueryParameter
 from litestar.status_codes import HTTP_200_OK
 
 import bhavcast
@@ -321,6 +321,23 @@ async def feeds(request: Request[Any, Any, Any]) -> dict[str, Any]:
     gateway = _gateway(request)
     told = {name: gateway.fact(name) for name in ("feeds", "quarantine", "guard", "journal")}
     return {**told, "now": iso_ms(gateway.market.now_ms()), "pos": gateway.position}
+
+
+@get(
+    "/api/gaps",
+    tags=["Market"],
+    responses=_responses(dict[str, Any], {"gaps": [{"kind": "feed", "source": "sim", "to": None}]}, 404, 409),
+)
+async def gaps(
+    request: Request[Any, Any, Any],
+    symbol: Annotated[str | None, Parameter(description="Only what concerns this scrip.", max_length=64)] = None,
+    since: Annotated[
+        str | None, QueryParameter(name="from", description="Only gaps not over at this time.", max_length=40)
+    ] = None,
+) -> dict[str, Any]:
+    """Tell the last 1,000 gaps: of sources, of the journal, between epochs; from when to when, and why."""
+    gateway = _gateway(request)
+    return {"gaps": market.gaps(gateway, symbol, since), "pos": gateway.position}
 
 
 def _health(gateway: Gateway) -> tuple[str, list[str]]:
@@ -640,6 +657,7 @@ ROUTES: Final = (
     breadth,
     ranges,
     feeds,
+    gaps,
     health,
     live,
     ready,

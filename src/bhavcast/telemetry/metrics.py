@@ -48,6 +48,8 @@ NAMES: Final = (
     Name("bhavcast_bus_lag_seconds", "gauge", (), "Market time since the last message of the bus."),
     Name("bhavcast_journal_bytes", "gauge", (), "Bytes in the journal of this epoch."),
     Name("bhavcast_journal_failing", "gauge", (), "1 while records are being lost."),
+    Name("bhavcast_journal_lost_total", "counter", (), "Messages that could not be written to the journal."),
+    Name("bhavcast_journal_synced_rev", "gauge", (), "Newest revision that survives a power cut."),
 )
 BY_NAME: Final = {each.name: each for each in NAMES}
 
