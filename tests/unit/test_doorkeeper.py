@@ -79,7 +79,7 @@ def test_once_there_is_a_key_nobody_reads_without_not_even_after_it_was_revoked(
     with pytest.raises(NoKey):
         door.admit([], HERE)
     assert isinstance(door.again(visitor, clock.monotonic()), NoKey)
-    assert visitor.generation != door.generation
+    assert visitor.generation != keyring.generation
 
 
 @pytest.mark.parametrize(("policy", "peer", "free"), [("never", HERE, False), ("any", THERE, True)])

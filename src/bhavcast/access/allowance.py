@@ -1,11 +1,8 @@
 """How much one key or address may ask: a bucket that fills at a steady rate, and a count of open streams."""
 
 import math
-from typing import Final
 
 import msgspec
-
-FOREVER: Final = math.inf
 
 
 class Allowance(msgspec.Struct, frozen=True, kw_only=True):
@@ -13,8 +10,8 @@ class Allowance(msgspec.Struct, frozen=True, kw_only=True):
 
     requests_per_second: float = 2000.0
     requests_burst: int = 4000
-    streams_per_key: int = 10_000
-    streams_per_address: int = 10_000
+    streams_per_key: int = 1_000
+    streams_per_address: int = 1_000
     failures_per_minute: int = 10
 
 
@@ -44,7 +41,7 @@ class Bucket:
     @property
     def reset(self) -> int:
         """Return the seconds until it is full again, as of the last take."""
-        return math.ceil((self.burst - self.tokens) / self.rate)
+        return -int((self.tokens - self.burst) // self.rate)  # rounded up
 
     @property
     def wait(self) -> int:

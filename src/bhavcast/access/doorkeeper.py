@@ -58,7 +58,7 @@ class Whence(NamedTuple):
 class Visitor(NamedTuple):
     """Who was let in, and what is counted of them. `session`: whose cookie let them in, None where none did.
 
-    It stands until `until` (monotonic) as long as the doorkeeper's `generation` is the same.
+    It stands until `until` (monotonic) as long as the keyring's `generation` is the same.
     """
 
     principal: Principal
@@ -87,7 +87,7 @@ class Doorkeeper:
         internal_networks: Iterable[Network] = LOOPBACK,
         anonymous_read: AnonymousRead = "loopback",
     ) -> None:
-        self._keyring = keyring
+        self.keyring = keyring
         self._clock = clock
         self._allowance = allowance or Allowance()
         self._proxies = tuple(trusted_proxies)
@@ -97,11 +97,6 @@ class Doorkeeper:
         self._keys: dict[str, Account] = {}
         self._addresses: dict[str, Account] = {}
         self.failures: dict[str, int] = {"no_key": 0, "wrong_key": 0, "key_expired": 0, "limited": 0}
-
-    @property
-    def generation(self) -> int:
-        """What rises when a visitor has to be looked at anew."""
-        return self._keyring.generation
 
     @property
     def burst(self) -> int:
@@ -160,7 +155,7 @@ class Doorkeeper:
         if text is not None:
             return self._by_key(text, whence)
         session = self._session(headers)
-        key = None if session is None else self._keyring.get(session.key_id)
+        key = None if session is None else self.keyring.get(session.key_id)
         if session is not None and key is not None and self._refuses(key) is None:
             return self._visitor(key, whence, session)
         if self._is_free(whence) or (internal and whence.direct and _within(whence.address, self._internal)):
@@ -177,20 +172,20 @@ class Doorkeeper:
     def stranger(self, whence: Whence) -> Visitor:
         """Return a visitor of whom nothing is known but the address, for what everyone may read."""
         until = self._clock.monotonic() + BELIEVED_S
-        return Visitor(ANONYMOUS, self._account(whence.address), whence, until, self.generation)
+        return Visitor(ANONYMOUS, self._account(whence.address), whence, until, self.keyring.generation)
 
     def again(self, visitor: Visitor, now: float) -> Visitor | BhavcastError:
         """Return a visitor who stays, or why they may not: their key or session is over, or a key is needed by now.
 
         Costs nothing but a comparison for as long as they are believed; `now` is monotonic.
         """
-        if now < visitor.until and visitor.generation == self.generation:
+        if now < visitor.until and visitor.generation == self.keyring.generation:
             return visitor
         if visitor.principal.anonymous:
             if self._is_free(visitor.whence):
-                return visitor._replace(until=now + BELIEVED_S, generation=self.generation)
+                return visitor._replace(until=now + BELIEVED_S, generation=self.keyring.generation)
             return NoKey("expected a key: one is needed by now")
-        key = self._keyring.get(visitor.principal.key_id)
+        key = self.keyring.get(visitor.principal.key_id)
         if key is None:
             return Unauthenticated("expected a key of this service")
         if visitor.session is not None and not self.sessions.stands(visitor.session):
@@ -245,7 +240,7 @@ class Doorkeeper:
 
     def begin_session(self, visitor: Visitor) -> tuple[str, Session]:
         """Open a session for who came with a key; return the cookie's text and the session."""
-        key = self._keyring.get(visitor.principal.key_id)
+        key = self.keyring.get(visitor.principal.key_id)
         if key is None:
             raise NoKey("expected a key to exchange")
         return self.sessions.begin(key)
@@ -253,7 +248,7 @@ class Doorkeeper:
     # -- inside -----------------------------------------------------------------------------------------------------
 
     def _by_key(self, text: str, whence: Whence) -> Visitor | BhavcastError:
-        key = self._keyring.find(text)
+        key = self.keyring.find(text)
         if key is None:
             return Unauthenticated("expected a key of this service, got another")
         return self._refuses(key) or self._visitor(key, whence)
@@ -271,12 +266,12 @@ class Doorkeeper:
         account = self._keys.get(key.id)
         if account is None:
             account = self._keys[key.id] = Account(self._allowance, now)
-        return Visitor(key.principal, account, whence, until, self.generation, session)
+        return Visitor(key.principal, account, whence, until, self.keyring.generation, session)
 
     def _is_free(self, whence: Whence) -> bool:
         """Tell whether who shows no key may read from there."""
         if self._anonymous_read == "loopback":
-            return self._keyring.empty and whence.direct and _within(whence.address, LOOPBACK)
+            return self.keyring.empty and whence.direct and _within(whence.address, LOOPBACK)
         return self._anonymous_read == "any"
 
     def _session(self, headers: Headers) -> Session | None:

@@ -30,8 +30,8 @@ from bhavcast.domain.errors import BadConfig
 FILE_NAME: Final = "bhavcast.toml"
 PREFIX: Final = "BHAVCAST_"
 FILE_VARIABLE: Final = "BHAVCAST_CONFIG"
-# Names with the prefix that are no settings: the file itself, and where the tests find real files.
-_OTHER_VARIABLES: Final = (FILE_VARIABLE, "BHAVCAST_SHARED")
+# Names with the prefix that are no settings: the file itself, a client's key, and where the tests find real files.
+_OTHER_VARIABLES: Final = (FILE_VARIABLE, "BHAVCAST_KEY_FILE", "BHAVCAST_SHARED")
 SOURCES: Final = ("sim", "bhavcopy", "replay")
 # Settings that one wants to change from run to run; the others belong in the file or the environment.
 FLAGS: Final = (
@@ -76,18 +76,28 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     message_bytes: Annotated[
         int, _says("longest message a client may send", 65_536, unit="bytes", ge=1024, le=16_777_216)
     ] = 65_536
+    messages_per_second: Annotated[
+        int,
+        _says(
+            "messages one streaming connection may send, on the average; five seconds' worth at once",
+            100,
+            unit="messages per second",
+            ge=1,
+            le=100_000,
+        ),
+    ] = 100
     connections: Annotated[int, _says("streaming clients at once", 10_000, unit="connections", ge=1, le=1_000_000)] = (
         10_000
     )
     connections_per_key: Annotated[
         int, _says("streaming clients of one key at once", 100, unit="connections", ge=1, le=1_000_000)
-    ] = 10_000
+    ] = 1_000
     connections_per_address: Annotated[
         int,
         _says(
             "streaming clients at once of one address that shows no key", 100, unit="connections", ge=1, le=1_000_000
         ),
-    ] = 10_000
+    ] = 1_000
     requests_per_second: Annotated[
         float,
         _says(

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import structlog
 
 from bhavcast.access.doorkeeper import Doorkeeper, Visitor
-from bhavcast.domain.access import Role
+from bhavcast.domain.access import ANONYMOUS, Role
 from bhavcast.domain.errors import (
     BadHandshake,
     BadRequest,
@@ -214,7 +214,9 @@ class Edge:
         refused = self._check(scope, headers, strict=stream is not None or method not in _SAFE)
         preflight = method == "OPTIONS" and "access-control-request-method" in headers
         public = preflight or path in self._pages or path in _PUBLIC or path == WEBSOCKET or self._app is None
-        if refused is None and self._door is not None:
+        if self._door is None:
+            seen.who = ANONYMOUS.name
+        elif refused is None:
             refused = self._admit(self._door, scope, seen, headers, public=public)
         if refused is not None:
             await refuse(refused, send)

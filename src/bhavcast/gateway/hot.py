@@ -14,7 +14,6 @@ connection's.
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from time import perf_counter
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
 
@@ -38,7 +37,7 @@ _USUAL: Final = frozenset(
     | {b"cache-control", b"pragma", b"traceparent", b"tracestate", b"authorization", b"x-api-key", b"x-request-id"}
 )
 _READY: Final = (
-    b"%b%b%bratelimit-remaining: %d\r\nratelimit-reset: %d\r\nx-request-id: %b\r\nx-bhavcast-age-ms: %d\r\n\r\n%b"
+    b"%b%b%bratelimit-remaining: %d\r\nratelimit-reset: %d\r\nx-request-id: %b-%08x\r\nx-bhavcast-age-ms: %d\r\n\r\n%b"
 )
 
 
@@ -83,6 +82,7 @@ class HotProtocol(Connection):
     ready_bytes: int
     max_ready_bytes: int = MAX_READY_BYTES
     generation: int
+    keys: int
     rate_limit: bytes
     dates: list[Any]
 
@@ -114,11 +114,10 @@ class HotProtocol(Connection):
         """Return a ready answer as of now; None where it cannot stand any more."""
         if self.cycle is not None and not self.cycle.response_complete:  # type: ignore[redundant-expr]  # None at first
             return None  # an earlier answer of this connection is still to be written
-        began = perf_counter()
         gateway = self.gateway
         visitor = ready.visitor or self._visitor
         now = gateway.clock.monotonic()
-        if visitor is None or now >= visitor.until or visitor.generation != gateway.door.generation:
+        if visitor is None or now >= visitor.until or visitor.generation != gateway.door.keyring.generation:
             return None
         bucket = visitor.account.bucket
         if not bucket.take(now):
@@ -128,7 +127,7 @@ class HotProtocol(Connection):
         if rev != ready.rev:
             answer = ready.make()
             if not answer.lasting:
-                return self._finish(answer, ready.route, visitor, request_id.new(), began)
+                return self._finish(answer, ready.route, visitor, request_id.new(), now)
             self._renew(ready, answer, visitor)
         else:
             gateway.reads += len(rows)
@@ -139,12 +138,13 @@ class HotProtocol(Connection):
             gateway.position_header(),
             bucket.tokens,
             bucket.reset,
-            request_id.new(),
+            request_id.PROCESS,
+            next(request_id.numbers),
             max(0, gateway.market.now_ms() - ready.stamp),
             ready.body,
         )
         ready.tally.count += 1
-        ready.route.counter.observe(200 if ready.body else 304, perf_counter() - began)
+        ready.route.counter.observe(200 if ready.body else 304, gateway.clock.monotonic() - now)
         return written
 
     # -- parser callbacks -------------------------------------------------------------------------------------------
@@ -231,7 +231,7 @@ class HotProtocol(Connection):
             make = partial(quotes.batch, gateway, text)
         else:
             return None
-        began = perf_counter()
+        began = gateway.clock.monotonic()
         door = gateway.door
         visitor = door.look(self.headers, self.client[0] if self.client else "")
         if not isinstance(visitor, Visitor) or not visitor.account.bucket.take(gateway.clock.monotonic()):
@@ -254,10 +254,11 @@ class HotProtocol(Connection):
         self._renew(ready, answer, visitor)
         cls = type(self)
         size = len(raw) + len(ready.body)
-        old = cls.generation != self.gateway.generation
+        old = cls.generation != self.gateway.generation or cls.keys != self.gateway.door.keyring.generation
         if old or len(self.ready) >= MAX_READY or cls.ready_bytes + size > cls.max_ready_bytes:
             self.ready.clear()
-            cls.generation, cls.ready_bytes = self.gateway.generation, 0
+            # With the keys that came before a change goes what was kept under the bytes that hold them.
+            cls.generation, cls.keys, cls.ready_bytes = self.gateway.generation, self.gateway.door.keyring.generation, 0
         before = self.ready.get(raw)
         self.ready[raw] = ready
         cls.ready_bytes += size if before is None else len(ready.body) - len(before.body)
@@ -282,7 +283,7 @@ class HotProtocol(Connection):
             parts.append(b"x-bhavcast-age-ms: %d\r\n" % quotes.age_ms(self.gateway, stamp))
         if answer.retry_after is not None:
             parts.append(b"retry-after: %d\r\n" % answer.retry_after)
-        seconds = perf_counter() - began
+        seconds = self.gateway.clock.monotonic() - began
         route.counter.observe(answer.status, seconds)
         name = visitor.principal.name
         if answer.status < 400:
@@ -340,6 +341,7 @@ def bind(
         "ready": {},
         "ready_bytes": 0,
         "generation": -1,
+        "keys": -1,
         "dates": [None, b""],
     }
     return type("BoundHotProtocol", (HotProtocol,), names)

@@ -7,13 +7,14 @@ from typing import Final
 
 HEADER: Final = b"x-request-id"
 _SANE: Final = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}", re.ASCII)
-_PROCESS: Final = secrets.token_hex(4).encode()  # two processes, or one before and after a restart, never make the same
-_numbers: Final = count(1)
+FORM: Final = b"%b-%08x"
+PROCESS: Final = secrets.token_hex(4).encode()  # two processes, or one before and after a restart, never make the same
+numbers: Final = count(1)
 
 
 def new() -> bytes:
     """Return a name that no other request has."""
-    return b"%b-%08x" % (_PROCESS, next(_numbers))
+    return FORM % (PROCESS, next(numbers))
 
 
 def of(came: str | None) -> str:
