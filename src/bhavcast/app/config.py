@@ -76,6 +76,16 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     message_bytes: Annotated[
         int, _says("longest message a client may send", 65_536, unit="bytes", ge=1024, le=16_777_216)
     ] = 65_536
+    messages_per_second: Annotated[
+        int,
+        _says(
+            "messages one streaming connection may send, on the average; five seconds' worth at once",
+            100,
+            unit="messages per second",
+            ge=1,
+            le=100_000,
+        ),
+    ] = 100
     connections: Annotated[int, _says("streaming clients at once", 10_000, unit="connections", ge=1, le=1_000_000)] = (
         10_000
     )

@@ -14,16 +14,17 @@ from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 
 from bhavcast.access.doorkeeper import Visitor
-from bhavcast.domain.errors import BhavcastError, UnknownRoute
+from bhavcast.domain.errors import BhavcastError, NoKey, UnknownRoute
 from bhavcast.gateway import burst, connection, hot, request_id, rest, sse
 from bhavcast.gateway.access_log import AccessLog
 from bhavcast.gateway.control import Control
+from bhavcast.gateway.doorstep import Doorstep
 from bhavcast.gateway.edge import SECURITY_HEADERS, STRICT_TRANSPORT, WEBSOCKET, Edge, Gate, Record, header_lines
 from bhavcast.gateway.gateway import Gateway
 from bhavcast.gateway.pace import Pace
 from bhavcast.gateway.pages import Page
 from bhavcast.gateway.session import Session
-from bhavcast.gateway.websocket import WebSocket, refusal
+from bhavcast.gateway.websocket import Conversation, WebSocket, refusal
 from bhavcast.telemetry.metrics import Exposition, HttpCounters, Sample
 
 log = structlog.get_logger()
@@ -179,18 +180,26 @@ class GatewayServer:
     # -- WebSocket --------------------------------------------------------------------------------------------------
 
     def _websocket(self, *, config: Any, server_state: Any, app_state: Any) -> WebSocket:
-        who: list[Visitor] = []
+        who: list[tuple[Visitor, bool]] = []
         return WebSocket(
-            open_session=lambda ws: Session(self._gateway, ws, binary=ws.binary, visitor=who[0]),
+            open_session=lambda ws: self._open_session(ws, *who[0]),
             admit=lambda ws, request, transport: self._admit(ws, request, transport, who),
             connections=server_state.connections,
             max_bytes=self._gateway.limits.message_bytes,
         )
 
+    def _open_session(self, ws: WebSocket, visitor: Visitor, needs_key: bool) -> Conversation:
+        if needs_key:
+            return Doorstep(self._gateway, ws, binary=ws.binary, stranger=visitor, let_in=self._tally)
+        return Session(self._gateway, ws, binary=ws.binary, visitor=visitor)
+
+    def _tally(self, visitor: Visitor) -> None:
+        self.accesses.tally(WEBSOCKET, visitor.principal.name, 101).count += 1
+
     def _admit(
-        self, ws: ServerProtocol, request: Request, transport: asyncio.Transport, who: list[Visitor]
+        self, ws: ServerProtocol, request: Request, transport: asyncio.Transport, who: list[tuple[Visitor, bool]]
     ) -> Response | None:
-        """Return the response that refuses a handshake, or put who it is into `who`."""
+        """Return the response that refuses a handshake, or put who it is into `who`, and whether a key has to follow."""
         headers = [
             (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in request.headers.raw_items()
         ]
@@ -203,12 +212,13 @@ class GatewayServer:
         name = "-"
         if refused is None:
             try:
-                visitor = self._gateway.door.admit(headers, address)
+                door = self._gateway.door
+                # Who shows no key where one is needed may show it as a message.
+                needs_key = isinstance(door.look(headers, address), NoKey)
+                visitor = door.stranger(door.whence(headers, address)) if needs_key else door.admit(headers, address)
                 name = visitor.principal.name
-                refused = (
-                    self._gateway.door.take(visitor) or self._gateway.full_up() or self._gateway.door.full(visitor)
-                )
-                who.append(visitor)
+                refused = door.take(visitor) or self._gateway.full_up() or door.full(visitor)
+                who.append((visitor, needs_key))
             except BhavcastError as error:
                 refused = error
         if refused is None:
