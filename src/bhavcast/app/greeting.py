@@ -7,7 +7,7 @@ from bhavcast.app.config import Config
 
 def greet(config: Config, told: str, url: str, frontend_url: str) -> None:
     """Print the one thing that a person waits for; `told` is a gateway's summary."""
-    board, _, market = told.partition("; ")
+    board, *more = told.split(" | ")
     lines = [
         f"Bhavcast is up: {board}",
         f"  page       {url}/",
@@ -16,7 +16,7 @@ def greet(config: Config, told: str, url: str, frontend_url: str) -> None:
         f"  stream     {url.replace('http', 'ws', 1)}/ws",
         f"  reference  {url}/docs",
         f"  monitor    not part of this version (port {config.monitor_port} stays free)",
-        *([f"  market     {market}"] if market else []),
+        *(f"  {each}" for each in more),
         "Ctrl-C stops it.",
     ]
     print("\n".join(lines), file=sys.stderr, flush=True)  # noqa: T201 - what a person waits for is no log line

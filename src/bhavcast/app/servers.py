@@ -1,5 +1,6 @@
 """The servers: of a gateway, and of the pages alone."""
 
+import asyncio
 import socket
 from collections.abc import Callable
 from typing import Final
@@ -25,6 +26,9 @@ from bhavcast.telemetry.clock import Clock, MarketClock
 from bhavcast.telemetry.metrics import HttpCounters, Sample
 
 PAGE_URL_BYTES: Final = 4096
+# How long the greeting waits for the source's first words, and how often it looks.
+WORDS_WITHIN_S: Final = 10.0
+LOOK_S: Final = 0.05
 
 
 def make_gateway(config: Config, keyring: Keyring, clock: Clock, market: MarketClock) -> Gateway:
@@ -116,16 +120,29 @@ def located(config: Config, gateway_port: int) -> Callable[[str, bool], str]:
     return locate
 
 
-def summary(gateway: Gateway) -> str:
-    """Say in one line what there is, and which time it is there where that is not the real one."""
-    feeds = gateway.fact("feeds")
-    told = f"{len(gateway.everyone()):,} scrips and indices from {', '.join(feeds)}"
-    market = gateway.market
-    if not market.virtual:
-        return told
-    speed = "" if market.speed == 1 else f" at {market.speed:g} × real time"
-    modes = ", ".join(_WHAT[feed["mode"]] for feed in feeds.values())
-    return f"{told}; virtual clock, now {_clock_text(market.now_ms())} IST{speed}; {modes}"
+async def summary(gateway: Gateway) -> str:
+    """Say what there is, in parts divided by ` | `: the board, which time it is where that is not the real one, and more."""
+    feeds, market = gateway.fact("feeds"), gateway.market
+    spoken = await _first_words(gateway.replica)
+    told = [f"{len(gateway.everyone()):,} scrips and indices from {', '.join(feeds)}"]
+    if market.virtual:
+        speed = "" if market.speed == 1 else f" at {market.speed:g} × real time"
+        modes = ", ".join(_WHAT[feed["mode"]] for feed in feeds.values())
+        told.append(f"market     virtual clock, now {_clock_text(market.now_ms())} IST{speed}; {modes}")
+    if not spoken:
+        told.append("quotes     none yet: the source has not spoken; until then a quote answers 503 no_data_yet")
+    return " | ".join(told)
+
+
+async def _first_words(replica: Board) -> int:
+    """Wait until the source has said how everything stands, though not for ever; return how many scrips have a quote."""
+    spoken = -1
+    for _ in range(int(WORDS_WITHIN_S / LOOK_S)):
+        before, spoken = spoken, sum(row.has_data and not row.hidden for row in replica.order)
+        if spoken and spoken == before:
+            break
+        await asyncio.sleep(LOOK_S)
+    return spoken
 
 
 _WHAT: Final = {

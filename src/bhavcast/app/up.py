@@ -86,4 +86,4 @@ async def _main(
 async def _welcome(config: Config, server: GatewayServer, gateway: Gateway, url: str, frontend_url: str) -> None:
     while not (server.started and gateway.fact("feeds")):  # noqa: ASYNC110 - uvicorn tells it by a flag
         await asyncio.sleep(0.01)
-    greet(config, summary(gateway), url, frontend_url)
+    greet(config, await summary(gateway), url, frontend_url)

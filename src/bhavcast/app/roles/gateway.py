@@ -61,7 +61,7 @@ async def serve(config: Config, reread: Callable[[], Config]) -> int:
             await asyncio.sleep(POLL_S)
         settle()
         log.info("a gateway is up", url=own)
-        notify(READY="1", STATUS=summary(gateway))
+        notify(READY="1", STATUS=await summary(gateway))
 
     async def finish() -> None:
         notify(STOPPING="1")
