@@ -134,7 +134,7 @@ async def test_a_stranger_is_drained_like_everyone():
 async def test_too_many_messages_end_the_connection():
     async with Venue(limits=Limits(messages_per_second=2)) as venue, ear(venue) as talk:
         now = venue.clock.monotonic()
-        venue.clock.monotonic = lambda: now  # type: ignore[method-assign]  # however long it takes to say them
+        venue.clock.monotonic = lambda: now
         for number in range(2 * BURST_S + 1):
             await talk.say({"t": "list", "id": number})
         for number in range(2 * BURST_S):
@@ -285,7 +285,7 @@ async def test_a_reader_that_stays_ahead_begins_anew_or_is_sent_to_another_gatew
             await venue.tick(CANARY_SYMBOL, {field.LAST_TRADE_TIME: NOW})
             await venue.settled()
         later = asyncio.get_running_loop().time() + AHEAD_WAIT_S + 0.1
-        venue.clock.monotonic = lambda: later  # type: ignore[method-assign]  # the wait is over
+        venue.clock.monotonic = lambda: later
         calls.pop()()
         if hears:
             assert (await talk.wait("resumed"))["recovered"] is False
