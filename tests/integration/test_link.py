@@ -8,7 +8,9 @@ from bhavcast.domain import field
 from bhavcast.domain.instrument import Instrument
 from bhavcast.gateway import market, quotes
 from bhavcast.gateway.gateway import DEAF_S, Gateway
+from bhavcast.gateway.session import Session
 from bhavcast.telemetry.clock import ManualClock, MarketClock
+from tests.stream_world import Wire
 
 LIVE, HALTED = "500325", "532540"
 
@@ -74,3 +76,13 @@ def test_only_a_deaf_gateway_is_not_ready_and_not_at_once(gateway, clock, link, 
     assert gateway.ready is ready
     gateway.linked("ok")
     assert gateway.ready
+
+
+def test_what_streams_follow_by_name_is_of_interest(gateway):
+    first, second = (Session(gateway, Wire("json", number), binary=False) for number in range(2))
+    assert gateway.interest() == frozenset()
+    first.receive(b'{"t":"sub","id":1,"symbols":["500325"]}')
+    second.receive(b'{"t":"sub","id":1,"symbols":["500325","IDX:TOP"],"hz":1}')
+    assert gateway.interest() == {LIVE, "IDX:TOP"}
+    second.close()
+    assert gateway.interest() == {LIVE}
