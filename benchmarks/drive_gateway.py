@@ -1,6 +1,6 @@
 """Run the gateway of the product alone, reading a played bus.
 
-python -m benchmarks.drive_gateway socket=/tmp/x port=5000 hot_path=True loop=uvloop
+python -m benchmarks.drive_gateway socket=/tmp/x|bus=unix:///tmp/x port=5000 hot_path=True loop=uvloop
 """
 
 import asyncio
@@ -16,6 +16,9 @@ from bhavcast.access.keyring import Keyring
 from bhavcast.app.config import Limits
 from bhavcast.app.process import settle
 from bhavcast.board.board import Board
+from bhavcast.bus.address import Address
+from bhavcast.bus.port import Bus
+from bhavcast.bus.redis import RedisBus
 from bhavcast.flow import relay
 from bhavcast.gateway.edge import Gate
 from bhavcast.gateway.gateway import Gateway
@@ -27,13 +30,13 @@ UNLIMITED = Allowance(
 )
 
 
-async def serve(path: str, port: int, *, hot_path: bool) -> None:
+async def serve(bus: Bus, port: int, *, hot_path: bool) -> None:
     """Serve until killed; the port is opened once the board is there."""
     clock = SystemClock()
     # Everything is asked and counted as ever; only the limit is out of reach.
     keeper = Doorkeeper(Keyring(), clock, allowance=UNLIMITED)
     gateway = Gateway(Board(), clock, MarketClock(clock, start_ms=START_MS), Limits(), keeper=keeper)
-    reading = asyncio.create_task(relay(PlayedBus(path), gateway.replica, gateway))
+    reading = asyncio.create_task(relay(bus, gateway.replica, gateway))
     while not gateway.ready:
         await asyncio.sleep(0.01)
         if reading.done():
@@ -53,7 +56,8 @@ def main(arguments: list[str]) -> None:
     given = {"hot_path": "True", "loop": "uvloop"} | dict(argument.split("=", 1) for argument in arguments)
     factory = importlib.import_module("uvloop").new_event_loop if given["loop"] == "uvloop" else None
     with asyncio.Runner(loop_factory=factory) as runner:
-        runner.run(serve(given["socket"], int(given["port"]), hot_path=given["hot_path"] == "True"))
+        bus = RedisBus(Address.parse(given["bus"]), SystemClock()) if "bus" in given else PlayedBus(given["socket"])
+        runner.run(serve(bus, int(given["port"]), hot_path=given["hot_path"] == "True"))
 
 
 if __name__ == "__main__":

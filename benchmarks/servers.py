@@ -193,15 +193,15 @@ def guide_python() -> Path:
 
 
 @contextlib.contextmanager
-def redis_server() -> Iterator[Server]:
-    """Run Redis without persistence, on the server's core: it is part of the cost of a stack that needs it."""
+def redis_server(core: int = SERVER_CORE) -> Iterator[Server]:
+    """Run Redis without persistence; on the server's core where it is part of the cost of a stack that needs it."""
     program = shutil.which("redis-server") or shutil.which("valkey-server")
     if program is None:
         raise NotMeasuredError("redis-server is not installed")
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="bhavcast-redis-") as folder:
         options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", folder]
-        with process([program, *options]) as child:
+        with process([program, *options], core=core) as child:
             wait_listening(child, port)
             yield Server(port, (child.pid,))
 

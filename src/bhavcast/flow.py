@@ -62,6 +62,7 @@ DAY_BEGINS_AT: Final = datetime.time(8)
 ASK_AGAIN_S: Final = (0.25, 0.5)
 # An orphan asks within its work, which must go on.
 REGAIN_S: Final = 0.5
+INTEREST_S: Final = 10.0
 
 
 @dataclass
@@ -455,19 +456,31 @@ class Audience(Protocol):
     def linked(self, link: Link) -> None:
         """Learn how well the bus is heard."""
 
+    def interest(self) -> frozenset[str]:
+        """Return the scrips that someone asked for by name."""
+
 
 async def relay(bus: Bus, replica: Board, audience: Audience) -> None:
     """Keep a replica of the board and tell its audience, until the bus is closed."""
-    watching = asyncio.create_task(_watch(bus, audience))
+    beside = [asyncio.create_task(_watch(bus, audience)), asyncio.create_task(_ask(bus, audience))]
     try:
         await _follow(bus, replica, audience)
     finally:
-        watching.cancel()
+        for task in beside:
+            task.cancel()
 
 
 async def _watch(bus: Bus, audience: Audience) -> None:
     async for link in bus.links():
         audience.linked(link)
+
+
+async def _ask(bus: Bus, audience: Audience) -> None:
+    """Tell ingest what is asked for, well before it forgets."""
+    name = secrets.token_hex(8)
+    while True:
+        await bus.want(name, audience.interest())
+        await asyncio.sleep(INTEREST_S)
 
 
 async def _follow(bus: Bus, replica: Board, audience: Audience) -> None:

@@ -578,6 +578,9 @@ class Listener:
     def linked(self, link: str) -> None:
         assert link == "ok"
 
+    def interest(self) -> frozenset[str]:
+        return frozenset()
+
     def hear(self, rows: list[Row], message: Message | None) -> None:
         for row in rows:
             assert row.rev >= self.newest.get(row.symbol, 0), "never back"

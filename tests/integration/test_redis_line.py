@@ -84,6 +84,9 @@ class Reader:
     def linked(self, link: Link) -> None:
         self.link = link
 
+    def interest(self) -> frozenset[str]:
+        return frozenset({"500325"})
+
     def restart(self, *, planned: bool) -> None:
         self.restarts += 1
         if self.replica.rev < self.top:
@@ -130,6 +133,7 @@ async def test_a_reader_ends_with_the_writers_board(cast, tmp_path):
             await writer.price(price)
         await writer.bus.flush()
         await reader.reaches(writer.board)
+        assert await writer.bus.wanted() == {"500325"}
     await writer.bus.close()
 
 

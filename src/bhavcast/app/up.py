@@ -80,7 +80,10 @@ async def _main(
         frontend.should_exit = True
 
     settle()
-    return await until(stop, tasks, finish)
+    try:
+        return await until(stop, tasks, finish)
+    finally:
+        await parts.bus.close()
 
 
 async def _welcome(config: Config, server: GatewayServer, gateway: Gateway, url: str, frontend_url: str) -> None:

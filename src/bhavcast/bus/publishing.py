@@ -276,7 +276,7 @@ class Publisher:
             )
         )
         if answer == b"token":
-            raise _Refused("the token is another writer's")
+            raise _Refused("the token is another writer's, or forgotten")
         if answer != 1:
             # A failover may have taken what we thought was there: look again. If it was somebody else, so does the fence.
             self._behind = True
@@ -297,8 +297,10 @@ class Publisher:
                 *fields,
             )
         )
+        if answer == b"token":
+            raise _Refused("the token is another writer's, or forgotten")
         if answer != 1:
-            raise _Refused(f"the first message of {mirror.epoch} at {mirror.rev}: it has {answer.decode()}")
+            raise _Refused(f"{mirror.epoch} cannot begin at {mirror.rev}: the bus is at {answer.decode()}")
         self._sent = to
 
     async def _replicated(self, client: Redis, script: str, keys: list[str], *arguments: Any) -> Any:

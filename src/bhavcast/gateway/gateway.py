@@ -154,6 +154,11 @@ class Gateway:
         self.generation += 1  # full quotes carry it
         self.hub.tell_all({"t": "feed", "link": link}, self.linked_at)
 
+    def interest(self) -> frozenset[str]:
+        """Return what streams follow by name; whoever follows everything wants nothing in particular."""
+        slots = set[int]().union(*(cohort.subscribed() for cohort in self.hub.cohorts.values()))
+        return frozenset(self.replica.order[slot].symbol for slot in slots)
+
     def _note(self, rows: list[Row], message: Message | None) -> None:
         since = 0 if message is None else message.from_rev
         changed = [row for row in rows if row.revs[STATE] >= since]

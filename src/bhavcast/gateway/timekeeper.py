@@ -34,6 +34,10 @@ class Timekeeper:
         """Pass it on."""
         self._audience.linked(link)
 
+    def interest(self) -> frozenset[str]:
+        """Pass it back."""
+        return self._audience.interest()
+
     def _of_canary(self) -> int | None:
         canary = self._replica.rows.get(CANARY_SYMBOL)
         beat = None if canary is None else canary.values[LAST_TRADE_TIME]

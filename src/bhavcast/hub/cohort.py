@@ -106,6 +106,10 @@ class Cohort:
             for slot in outbox.slots:
                 self._interest[slot].discard(outbox)
 
+    def subscribed(self) -> set[int]:
+        """Return the slots that somebody asked for by name."""
+        return {slot for slot, who in enumerate(self._interest) if who}
+
     def grow(self) -> None:
         """Make room for rows that were added."""
         missing = len(self.board.order) - len(self._interest)
