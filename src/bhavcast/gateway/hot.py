@@ -78,6 +78,7 @@ class HotProtocol(Connection):
     host_allowed: Callable[[str], bool]
     ready: dict[bytes, Ready]
     ready_bytes: int
+    max_ready_bytes: int = MAX_READY_BYTES
     generation: int
     keys: int
     rate_limit: bytes
@@ -251,7 +252,7 @@ class HotProtocol(Connection):
         cls = type(self)
         size = len(raw) + len(ready.body)
         old = cls.generation != self.gateway.generation or cls.keys != self.gateway.door.keyring.generation
-        if old or len(self.ready) >= MAX_READY or cls.ready_bytes + size > MAX_READY_BYTES:
+        if old or len(self.ready) >= MAX_READY or cls.ready_bytes + size > cls.max_ready_bytes:
             self.ready.clear()
             # With the keys that came before a change goes what was kept under the bytes that hold them.
             cls.generation, cls.keys, cls.ready_bytes = self.gateway.generation, self.gateway.door.keyring.generation, 0
