@@ -63,6 +63,14 @@ class Gateway(msgspec.Struct, frozen=True, kw_only=True):
     ] = "uvloop"
 
 
+class Kite(msgspec.Struct, frozen=True, kw_only=True):
+    """The market part of the Kite API, for programs that are written for it."""
+
+    enabled: Annotated[
+        bool, _says("serve `/kite`, `/quote` and `/instruments` as `kiteconnect` expects them", True)
+    ] = False
+
+
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """What one client may ask for."""
 
@@ -170,6 +178,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         _says("time between looks for quotes that went quiet or stale", 500, unit="milliseconds", ge=50, le=10_000),
     ] = 250
     gateway: Gateway = Gateway()
+    kite: Kite = Kite()
     limits: Limits = Limits()
 
     @property

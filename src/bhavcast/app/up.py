@@ -99,6 +99,7 @@ async def _main(parts: Parts, gateway_socket: socket.socket, frontend_socket: so
         served | {"/config.json": pages.config_page(url)},
         lambda: _samples(parts),
         hot_path=config.gateway.hot_path,
+        kite_api=config.kite.enabled,
     )
     frontend = frontend_server(frontend_socket, gate, served | {"/config.json": pages.config_page(url)}, url)
     await recover(parts.line, parts.recovery, parts.token)

@@ -93,7 +93,10 @@ def _is_loopback(name: str) -> bool:
 
 
 class Edge:
-    """ASGI: wraps the application, serves the static pages, counts."""
+    """ASGI: wraps the application, serves the static pages, counts.
+
+    `streams` are answers that last; `more` are routes of other APIs, whose answers have shapes of their own.
+    """
 
     def __init__(
         self,
@@ -105,6 +108,7 @@ class Edge:
         policy: str,
         max_body: int,
         streams: dict[str, App] | None = None,
+        more: dict[str, App] | None = None,
         draining: Callable[[], bool] = lambda: False,
     ) -> None:
         self._app = app
@@ -114,6 +118,7 @@ class Edge:
         self._policy = policy.encode()
         self._max_body = max_body
         self._streams = streams or {}
+        self._more = more or {}
         self._draining = draining
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -168,6 +173,9 @@ class Edge:
         elif stream is not None:
             seen["route"], seen["stream"] = path, True
             await stream(scope, receive, send)
+        elif path in self._more:
+            seen["route"] = path
+            await self._more[path](scope, receive, send)
         elif self._app is not None:
             # What can be had can be asked for its head; the server cuts the body off.
             await self._app({**scope, "method": "GET"} if method == "HEAD" else scope, receive, send)

@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from bhavcast.board.board import Board, Row
-from bhavcast.board.encode import Encoder
+from bhavcast.board.encode import Encoder, WholeRows
 from bhavcast.domain.change import Message
 from bhavcast.domain.directory import Directory
 from bhavcast.domain.errors import BhavcastError, Draining, TooManyConnections, Unavailable
@@ -91,14 +91,19 @@ class Gateway:
     )
     directory: Directory = field(default_factory=lambda: Directory(()))
     members: set[Member] = field(default_factory=set)
+    # How other protocols write a row: Socket.IO, Kite.
+    dialects: dict[str, Callable[[Row], bytes]] = field(default_factory=dict)
     quote: Encoder = field(init=False)
     hub: Hub = field(init=False)
     _header: bytes = b""
     _header_rev: int = -1
 
     def __post_init__(self) -> None:
-        self.hub = Hub(self.replica, Encoder)
+        self.hub = Hub(self.replica, self._encoder)
         self.quote = self.hub.encoder(Shape())  # type: ignore[assignment]  # the hub makes board encoders here
+
+    def _encoder(self, shape: Shape) -> Encoder | WholeRows:
+        return WholeRows(shape, self.dialects[shape.dialect]) if shape.dialect else Encoder(shape)
 
     # -- the bus speaks ---------------------------------------------------------------------------------------------
 

@@ -5,22 +5,22 @@ import contextlib
 import random
 import socket
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import structlog
 import uvicorn
 from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 
-from bhavcast.domain.errors import UnknownRoute
-from bhavcast.gateway import burst, hot, rest, sse
+from bhavcast.domain.errors import BhavcastError, UnknownRoute
+from bhavcast.gateway import burst, engineio, hot, kite, kite_rest, kite_ticker, rest, socketio, sse
 from bhavcast.gateway.connection import Connection
-from bhavcast.gateway.edge import CONSTANT_HEADERS, Edge, Gate
+from bhavcast.gateway.edge import CONSTANT_HEADERS, App, Edge, Gate
 from bhavcast.gateway.gateway import Gateway
 from bhavcast.gateway.pace import Pace
 from bhavcast.gateway.pages import Page, content_security_policy
 from bhavcast.gateway.session import Session
-from bhavcast.gateway.websocket import WebSocket, refusal
+from bhavcast.gateway.websocket import Conversation, WebSocket, refusal
 from bhavcast.telemetry.metrics import Exposition, HttpCounters, Sample
 
 log = structlog.get_logger()
@@ -40,6 +40,17 @@ class Quiet(uvicorn.Server):
         yield
 
 
+class Endpoint(NamedTuple):
+    """A protocol over WebSocket: how a conversation begins, and why a handshake is refused that is no fault of HTTP."""
+
+    open: Callable[[WebSocket, Request], Conversation]
+    refuses: Callable[[Request], BhavcastError | None] = lambda _: None
+
+
+def _path(request: Request) -> str:
+    return request.path.partition("?")[0]
+
+
 class GatewayServer:
     """Serves one gateway on one socket until told to stop."""
 
@@ -52,6 +63,7 @@ class GatewayServer:
         gauges: Callable[[], dict[str, list[Sample]]],
         *,
         hot_path: bool = True,
+        kite_api: bool = False,
     ) -> None:
         self._gateway = gateway
         self._listener = listener
@@ -66,6 +78,18 @@ class GatewayServer:
         if hot_path:
             gateway.hub.burst = burst.send
         limits = gateway.limits
+        gateway.dialects[socketio.DIALECT] = socketio.stock_update
+        engines = engineio.EngineServer(gateway, lambda engine: socketio.SocketIo(gateway, engine))
+        self._endpoints = {
+            "/ws": Endpoint(lambda ws, _: Session(gateway, ws, binary=ws.binary)),
+            engineio.PATH: Endpoint(engines.open, engines.refuses),
+        }
+        more: dict[str, App] = {}
+        if kite_api:
+            tokens = kite.Tokens(gateway)
+            gateway.dialects |= kite.Packets(tokens).dialects
+            self._endpoints[kite_ticker.PATH] = Endpoint(lambda ws, _: kite_ticker.Ticker(gateway, tokens, ws))
+            more = kite_rest.routes(gateway, tokens)
         app = rest.build(gateway, Exposition(self.counters, self._samples), max_body=limits.body_bytes)
         edge = Edge(
             app,  # type: ignore[arg-type]  # ASGI by two descriptions
@@ -74,7 +98,8 @@ class GatewayServer:
             pages,
             policy=content_security_policy(None),
             max_body=limits.body_bytes,
-            streams={"/api/stream": sse.stream(gateway)},
+            streams={"/api/stream": sse.stream(gateway), engineio.PATH: engines.app},
+            more=more,
             draining=lambda: gateway.draining,
         )
         protocol = hot.bind(gateway, self.counters, gate.host_allowed, CONSTANT_HEADERS, max_url=limits.url_bytes)
@@ -141,7 +166,7 @@ class GatewayServer:
 
     def _websocket(self, *, config: Any, server_state: Any, app_state: Any) -> WebSocket:
         return WebSocket(
-            open_session=lambda ws: Session(self._gateway, ws, binary=ws.binary),
+            open_session=lambda ws, request: self._endpoints[_path(request)].open(ws, request),
             admit=self._admit,
             connections=server_state.connections,
             max_bytes=self._gateway.limits.message_bytes,
@@ -151,8 +176,13 @@ class GatewayServer:
         hosts = request.headers.get_all("Host")
         origin = request.headers.get("Origin")
         refused = self._gate.check(hosts[0] if len(hosts) == 1 else None, origin, strict=True)
-        if refused is None and request.path.partition("?")[0] != "/ws":
-            refused = UnknownRoute("WebSocket is served at /ws")
+        endpoint = self._endpoints.get(_path(request))
+        if refused is None:
+            refused = (
+                UnknownRoute(f"WebSocket is served at {', '.join(self._endpoints)}")
+                if endpoint is None
+                else endpoint.refuses(request)
+            )
         if refused is None:
             refused = self._gateway.full_up()
         if refused is None:

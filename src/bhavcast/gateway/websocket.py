@@ -8,7 +8,7 @@ import asyncio
 import socket
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import structlog
 from websockets.exceptions import InvalidState, NegotiationError
@@ -20,7 +20,6 @@ from websockets.typing import Subprotocol
 
 from bhavcast.domain.errors import BadHandshake, BhavcastError
 from bhavcast.gateway import problems, protocol
-from bhavcast.gateway.session import Session
 from bhavcast.hub.frame import header as frame_header
 from bhavcast.hub.outbox import HIGH_WATER
 
@@ -41,6 +40,16 @@ def keep_kernel_buffers_small(transport: asyncio.Transport) -> None:
     if sock is not None and sock.family != socket.AF_UNIX:
         sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, NOTSENT_LOWAT)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+
+
+class Conversation(Protocol):
+    """What a connection is about: a session of one of the protocols that are spoken over WebSocket."""
+
+    def receive(self, payload: bytes) -> None:
+        """Handle one message."""
+
+    def close(self) -> None:
+        """Forget the client: its connection is gone."""
 
 
 def _nowhere(_: bytes) -> None:
@@ -69,7 +78,7 @@ class WebSocket(asyncio.Protocol):
     def __init__(
         self,
         *,
-        open_session: Callable[["WebSocket"], Session],
+        open_session: Callable[["WebSocket", Request], Conversation],
         admit: Callable[[ServerProtocol, Request, Any], Response | None],
         connections: set[Any],
         max_bytes: int,
@@ -80,7 +89,7 @@ class WebSocket(asyncio.Protocol):
         self._ws = ServerProtocol(
             subprotocols=_SUBPROTOCOLS, select_subprotocol=_select_subprotocol, max_size=max_bytes
         )
-        self._session: Session | None = None
+        self._session: Conversation | None = None
         self._inbox: deque[Frame] = deque()
         self._message: list[bytes] = []
         self._text = True
@@ -162,7 +171,7 @@ class WebSocket(asyncio.Protocol):
         self._flush()
         if response.status_code == 101:
             self.binary = self._ws.subprotocol == protocol.MSGPACK
-            self._session = self._open_session(self)
+            self._session = self._open_session(self, request)
 
     def _frame(self, frame: Frame) -> None:
         if frame.opcode in (Opcode.TEXT, Opcode.BINARY):

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+from bhavcast.domain.shape import Shape
 from bhavcast.hub import frame
 from bhavcast.hub.outbox import Outbox
 
@@ -20,9 +21,9 @@ class Flush(NamedTuple):
     binary: bool
 
     @classmethod
-    def at(cls, pos: str, rows: list[bytes], *, binary: bool) -> "Flush":
+    def at(cls, pos: str, rows: list[bytes], shape: Shape) -> "Flush":
         """Return a flush with the position at which it starts."""
-        return cls(rows, pos, *frame.ends({"t": "u", "pos": pos}, binary=binary), binary)
+        return cls(rows, pos, *frame.ends({"t": "u", "pos": pos}, shape), shape.binary)
 
     def join(self, packed: bytes) -> bytes:
         """Return the rows of some slots (int32), joined."""
