@@ -147,6 +147,7 @@ async def test_a_new_epoch_shows_everything_anew(venue: Venue):
 
 async def test_whoever_comes_to_a_service_that_ends_is_sent_away(venue: Venue):
     async with program(venue, ["websocket"]) as follower, program(venue, ["polling"]) as poller:
+        await until(lambda: any(each.polled for each in sockets(venue)))
         ending = asyncio.create_task(venue.server.stop())
         for each in (follower, poller):
             assert (await each.until("error"))["code"] == "draining"
@@ -337,9 +338,9 @@ async def test_who_never_reads_costs_the_others_nothing_and_is_closed(venue: Ven
                 "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
                 "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
             )
-            sleeper.sendall(
-                handshake.encode() + masked("40") + masked(json.dumps(["subscribe", {"symbols": codes}]), "42")
-            )
+            sleeper.sendall(handshake.encode())
+            await asyncio.to_thread(sleeper.recv, 4096)
+            sleeper.sendall(masked("40") + masked(json.dumps(["subscribe", {"symbols": codes}]), "42"))
             await until(lambda: len(venue.gateway.hub.outboxes) == 2)
             asleep = next(each for each in venue.gateway.hub.outboxes if each.sink is not engine_of(follower, venue))
             await until(lambda: len(asleep.slots) == len(codes))

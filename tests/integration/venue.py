@@ -120,8 +120,11 @@ def request(
 class Venue(Stage):
     """The stage with more scrips, an allowed origin, a page, and a second server over the same replica if wanted."""
 
-    def __init__(self, *, limits: Limits | None = None, hot_path: bool = True, also_cold: bool = False) -> None:
+    def __init__(
+        self, *, limits: Limits | None = None, hot_path: bool = True, also_cold: bool = False, kite_api: bool = False
+    ) -> None:
         super().__init__(limits=limits)
+        self._kite_api = kite_api
         self.board.add(CARE)
         self.server = self._serve(self.listener, hot_path=hot_path)
         self.cold_listener = socket.create_server(("127.0.0.1", 0)) if also_cold else None
@@ -129,7 +132,8 @@ class Venue(Stage):
 
     def _serve(self, listener: socket.socket, *, hot_path: bool) -> GatewayServer:
         pages = {"/": PAGE}
-        return GatewayServer(self.gateway, listener, Gate(("gw.example",), (DESK,)), pages, dict, hot_path=hot_path)
+        gate = Gate(("gw.example",), (DESK,))
+        return GatewayServer(self.gateway, listener, gate, pages, dict, hot_path=hot_path, kite_api=self._kite_api)
 
     async def begin(self, epoch: str = "20261123T0345Z-9f1c03ab77de5a20") -> None:
         await super().begin(epoch)

@@ -11,7 +11,7 @@ from typing import Final
 
 from bhavcast.board.board import Row
 from bhavcast.domain import field
-from bhavcast.domain.errors import UnknownSymbol
+from bhavcast.domain.errors import AmbiguousSymbol, UnknownSymbol
 from bhavcast.domain.field import Ladder
 from bhavcast.domain.instrument import INDEX_PREFIX, Instrument
 from bhavcast.domain.shape import Shape
@@ -140,7 +140,7 @@ def named(gateway: Gateway, tokens: Tokens, text: str) -> Row | None:
 def _row(gateway: Gateway, text: str) -> Row | None:
     try:
         return gateway.row(text)
-    except UnknownSymbol:
+    except (UnknownSymbol, AmbiguousSymbol):
         return None
 
 
