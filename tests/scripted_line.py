@@ -107,6 +107,10 @@ class Line:
         await recover(self.line, found, found.token + 1)
         return self
 
+    def found(self) -> reader.Recovery:
+        """What a start would find now."""
+        return reader.recover(self.folder, self.boot_id)
+
     def go_to(self, market_ms: int) -> None:
         self.clock.advance((market_ms - self.market.now_ms()) / 1000 / self.speed)
 

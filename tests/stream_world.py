@@ -477,7 +477,7 @@ class World:
         state, position = client.state, client.state.position
         if len(self.archive) >= 10 or position is None or not state.quotes or state._reshaping:
             return
-        if all(quote["rev"] <= position.rev for quote in state.quotes.values()):
+        if all(quote["rev"] <= position.rev for quote in state.quotes.values()) and state.subscribed:
             held = {symbol: dict(quote) for symbol, quote in state.quotes.items()}
             self.archive.append((client.kind, str(position), state.subscribed, state.fields, state.depth, held))
 
@@ -491,12 +491,12 @@ class World:
             return
         wire = Wire(kind, self.next_number())
         session = Session(self.gateway, wire, binary=wire.binary)
-        session.receive(
-            frames.write(
-                {"t": "resume", "id": 1, "pos": pos, "symbols": items, "fields": fields, "depth": depth},
-                binary=wire.binary,
-            )
-        )
+        cut = self.rng.randrange(len(items))  # in one message or in two
+        last = {"fields": fields, "depth": depth, "stamps": self.rng.random() < 0.5, "seen": position.rev}
+        for part in ({"symbols": items[:cut], "more": True}, {"symbols": items[cut:], **last}):
+            if part["symbols"]:
+                message = {"t": "resume", "id": 1, "pos": pos, **part}
+                session.receive(frames.write(message, binary=wire.binary))
         told = [frames.read(wire.read()) for _ in range(len(wire.frames))]
         session.close()
         answers = [message for message in told if message["t"] == "resumed"]

@@ -9,7 +9,8 @@ docs/explanation/state.md.
 
 import datetime
 import secrets
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
@@ -17,9 +18,11 @@ import msgspec
 import structlog
 
 from bhavcast.board.board import Board, Row
+from bhavcast.board.checkpoint import Checkpoint
 from bhavcast.board.staleness import Staleness
 from bhavcast.bus.port import Bus
 from bhavcast.domain import field as fields
+from bhavcast.domain import gap
 from bhavcast.domain.calendar import Calendar, at_ist, ist
 from bhavcast.domain.change import Change, Message
 from bhavcast.domain.errors import BusHole
@@ -45,6 +48,8 @@ CANARY_SOURCE: Final = Source(name="canary", mode="real", grade="tick")
 SECOND_S: Final = 1.0
 # A checkpoint also comes when this much has been written since the last: what is read at a recovery stays a second's work.
 CHECKPOINT_BYTES: Final = 16 * 1024 * 1024
+# Rows that are encoded for it between two batches.
+CHECKPOINT_SLICE: Final = 256
 # A virtual day is over this long after its last phase; then the clock is set to just before the next continuous session.
 AFTERGLOW_MS: Final = 5 * 60_000
 CURTAIN_MS: Final = 10_000
@@ -74,7 +79,10 @@ class Ingest:
     sweep_s: float = 0.25
     checkpoint_s: float = 30.0
     endless: bool = False
+    # What others want done by the one writer, between two batches.
+    errands: deque[Callable[[], Awaitable[None]]] = field(default_factory=lambda: deque(maxlen=64))
     due: dict[str, float] = field(default_factory=dict)
+    making: Checkpoint | None = None
     said: dict[str, Any] = field(default_factory=dict)
     began: int = 0  # market time of the start
     ticks: int = 0
@@ -113,6 +121,7 @@ async def recover(line: Ingest, found: Recovery, token: int) -> None:
     line.began = line.market.now_ms()
     if found.snapshot is not None:
         line.board.load(found.snapshot)
+        line.last_said = found.snapshot.market
     known = [row.instrument for row in line.board.order]
     instruments = [CANARY, *line.reload().instruments.values(), *line.feed.instruments()]
     line.board.add(instruments)
@@ -134,6 +143,7 @@ async def recover(line: Ingest, found: Recovery, token: int) -> None:
 async def begin(line: Ingest, *, planned: bool, reason: str) -> None:
     """Begin an epoch, and a day with it where the trading date is another. `planned`: nothing was lost on the way."""
     now, board = line.market.now_ms(), line.board
+    known = board.rev
     stamp = datetime.datetime.fromtimestamp(line.clock.wall_ms() / 1000, datetime.UTC)
     board.begin(f"{stamp:%Y%m%dT%H%MZ}-{secrets.token_hex(8)}", line.clock.wall_ms() * 1000, board.token)
     day = line.calendar.trading_date(now).isoformat()
@@ -147,7 +157,12 @@ async def begin(line: Ingest, *, planned: bool, reason: str) -> None:
         board.facts["indices"] = msgspec.to_builtins(universe.indices)
         line.guard.roll()
         line.staleness.forget()
+    if not planned:
+        since = line.last_said or now
+        ledger = gap.opened(board.facts.get("gaps", []), "epoch", None, since, known, reason)
+        board.facts["gaps"] = gap.closed(ledger, "epoch", None, now, board.rev)
     line.said.clear()
+    line.making = None
     snapshot = board.snapshot(now, planned=planned)
     line.journal.begin(snapshot)
     await line.bus.begin(snapshot)
@@ -193,6 +208,8 @@ def todays(line: Ingest, batch: Batch) -> Batch:
 async def keep_appointments(line: Ingest) -> None:
     """Do what the time asks for rather than a tick."""
     now = line.market.now_ms()
+    while line.errands:
+        await line.errands.popleft()()
     if line.is_due("sweep", line.sweep_s):
         states: dict[str, FeedState] = {line.feed.source.name: line.feed.state, CANARY_SOURCE.name: "live"}
         if changes := line.staleness.sweep(now, states):
@@ -202,8 +219,13 @@ async def keep_appointments(line: Ingest) -> None:
         await line.say(changes=line.board.apply(CANARY_SOURCE, [beat]), facts=news(line, now))
         if line.asked():
             await redefine(line)
-    if line.is_due("checkpoint", line.checkpoint_s) or line.journal.tail > CHECKPOINT_BYTES:
-        line.journal.checkpoint(line.board.snapshot(now))
+    if line.is_due("checkpoint", line.checkpoint_s) or (
+        line.journal.tail > CHECKPOINT_BYTES and not line.journal.failing
+    ):
+        line.making = line.making or Checkpoint(line.board)
+    if line.making is not None and line.making.ahead(CHECKPOINT_SLICE):
+        line.journal.checkpoint(line.making.finish(now))
+        line.making = None
 
 
 async def redefine(line: Ingest) -> None:
@@ -256,11 +278,32 @@ def news(line: Ingest, now: int) -> dict[str, Any]:
         "clock": line.market.state(),
         "feeds": {line.feed.source.name: describe(line.feed)},
         "journal": {"state": "failing" if line.journal.failing else "ok", "reason": line.journal.failing},
+        "gaps": gaps(line, now),
         **line.guard.facts(),
     }
     fresh = {name: fact for name, fact in facts.items() if line.said.get(name) != fact}
     line.said.update(fresh)
     return fresh
+
+
+def gaps(line: Ingest, now: int) -> gap.Ledger:
+    """Return the ledger of gaps as it is now: one begins where the journal or a source fails, and ends with that."""
+    ledger: gap.Ledger = line.board.facts.get("gaps", [])
+    feed, rev = line.feed, line.board.rev
+    failed = feed.state in ("stale", "failed")
+    failing: tuple[tuple[gap.Kind, str | None, str | None], ...] = (
+        ("journal", None, line.journal.failing),
+        ("feed", feed.source.name, f"the source is {feed.state}" if failed else None),
+    )
+    for kind, source, reason in failing:
+        before = ledger
+        if reason is not None:
+            ledger = gap.opened(ledger, kind, source, now, rev, reason)
+        else:
+            ledger = gap.closed(ledger, kind, source, now, rev)
+        if ledger is not before:
+            log.warning("gap begins" if reason else "gap ends", kind=kind, source=source, rev=rev, reason=reason)
+    return ledger
 
 
 def describe(feed: Feed) -> dict[str, Any]:

@@ -23,6 +23,7 @@ ROUTES = (
     "/api/market/breadth",
     "/api/ranges/500325",
     "/api/feeds",
+    "/api/gaps",
     "/health",
     "/health/live",
     "/health/ready",
@@ -168,13 +169,16 @@ async def test_an_id_of_several_scrips_names_them(venue: Venue):
         ("/api/stocks?cursor=nonsense", 400, "bad_request", "cursor"),
         ("/api/market/movers?by=colour", 400, "bad_request", "by"),
         ("/api/market/movers?limit=201", 400, "bad_request", "limit"),
+        ("/api/gaps?symbol=999999", 404, "unknown_symbol", "symbol"),
+        ("/api/gaps?from=yesterday", 400, "bad_request", "from"),
+        ("/api/gaps?from=9999-99-99", 400, "bad_request", "from"),
         ("/api/ranges/999999", 404, "unknown_symbol", "symbol"),
         ("/api/nothing", 404, "not_found", None),
         ("/nothing", 404, "not_found", None),
         ("/nothing.json", 404, "not_found", None),
         ("/openapi.json/more", 404, "not_found", None),
         ("/openapi.json/openapi.json", 404, "not_found", None),
-        ("/ws", 404, "not_found", None),
+        ("/ws", 426, "bad_handshake", None),
         ("/api/stock/", 404, "not_found", None),
         ("/api/stock/500325/more", 404, "not_found", None),
         ("/api/stock", 404, "not_found", None),
@@ -211,6 +215,33 @@ async def test_the_market_is_told(hall: Venue):
     assert ranges["year"] == {"high": 1880.5, "low": 1005.35}
     assert (await hall.read("/api/feeds")).told["feeds"]["sim"]["state"] == "live"
     assert (await hall.read("/health")).told["status"] == "healthy"
+
+
+async def test_the_ledger_of_gaps_is_told_by_scrip_and_time(venue: Venue):
+    def gap(source: str | None, begin: int, end: int | None) -> dict:
+        kind = "journal" if source is None else "feed"
+        return {
+            "kind": kind,
+            "source": source,
+            "from": begin,
+            "to": end,
+            "from_rev": 1,
+            "to_rev": None,
+            "reason": "why",
+        }
+
+    day = 1_795_405_500_000  # 09:15 in India
+    ledger = [gap("sim", day, day + 1000), gap("other", day, day + 2000), gap(None, day, None)]
+    venue.gateway.replica.facts["gaps"] = ledger
+    told = (await venue.read("/api/gaps")).told["gaps"]
+    assert [each["source"] for each in told] == ["sim", "other", None]
+    assert told[0]["from"] == "2026-11-23T09:15:00.000+05:30"
+    assert told[2]["to"] is None
+    told = (await venue.read("/api/gaps?symbol=RELIANCE")).told["gaps"]
+    assert [each["source"] for each in told] == ["sim", None]
+    for moment in ("2026-11-23T09:15:01.500", "2026-11-23T09:15:01.500%2B05:30", "2026-11-23T03:45:01.5Z"):
+        told = (await venue.read(f"/api/gaps?from={moment}")).told["gaps"]
+        assert [each["source"] for each in told] == ["other", None], moment
 
 
 # -- what has not changed ---------------------------------------------------------------------------------------------------

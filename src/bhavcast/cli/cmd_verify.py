@@ -7,7 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from bhavcast.cli.command import command
-from bhavcast.cli.output import Address, Exit, JsonFlag, UrlFlag, json, say, status, table
+from bhavcast.cli.output import Address, Exit, JsonFlag, KeyFileFlag, UrlFlag, json, key_headers, say, status, table
 
 
 def verify(
@@ -15,6 +15,7 @@ def verify(
     url: UrlFlag = "http://127.0.0.1:5000",
     frontend_url: Annotated[str, Address] = "http://127.0.0.1:8080",
     symbol: Annotated[str, Parameter(name="--symbol")] = "RELIANCE",
+    key_file: KeyFileFlag = None,
     as_json: JsonFlag = False,
 ) -> int:
     """Check a running system from outside: health, quotes, batch, streams, pages, documentation, metrics.
@@ -29,7 +30,7 @@ def verify(
     from bhavcast.app.verify import Verification
 
     with status("verifying") as tell:
-        checks = asyncio.run(Verification(url, frontend_url, symbol).run(tell))
+        checks = asyncio.run(Verification(url, frontend_url, symbol, key_headers(key_file)).run(tell))
     failed = [check for check in checks if check.status == "fail"]
     if as_json:
         json({"ok": not failed, "checks": [check._asdict() for check in checks]})

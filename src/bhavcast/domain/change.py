@@ -82,8 +82,8 @@ _decode_snapshot = msgspec.msgpack.Decoder(Snapshot).decode
 _UNDECODABLE: Final = (msgspec.DecodeError, ValueError, TypeError, OverflowError, RecursionError)
 
 
-def encode(what: Message | Snapshot) -> bytes:
-    """Return the bytes that journal and bus carry: MessagePack, with the field numbers as keys."""
+def encode(what: Message | Snapshot | RowImage | Instrument) -> bytes:
+    """Return the bytes that journal and bus carry, or a part of them: MessagePack, with the field numbers as keys."""
     return _encode(what)
 
 

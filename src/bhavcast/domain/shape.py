@@ -11,7 +11,7 @@ MAX_CUSTOM_SHAPES: Final = 32
 
 
 class Shape(NamedTuple):
-    """Which fields, how many levels of depth, and in which encoding (JSON, or MessagePack if `binary`).
+    """Which fields, how many levels of depth, in which encoding (JSON, or MessagePack if `binary`), with stamps or not.
 
     `dialect`: another protocol's way of writing a row. It always shows the row whole, its rows are joined as they are
     (so it is `binary` here), and it knows none of the messages of `/ws`: its session says what is to be said.
@@ -20,6 +20,7 @@ class Shape(NamedTuple):
     numbers: tuple[int, ...] = field.FULL
     depth: int = 0
     binary: bool = False
+    stamps: bool = False
     dialect: str = ""
 
     @property

@@ -1,25 +1,119 @@
-"""An HTTP connection as uvicorn keeps it, with what long-lived answers need."""
+"""An HTTP connection as uvicorn keeps it, with limits on what is not a body, and with what long-lived answers need."""
 
-from typing import Any
+from typing import Any, Final
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from bhavcast.domain.errors import BhavcastError, HeadersTooLarge, Malformed, UrlTooLong
+from bhavcast.gateway import problems, request_id
+from bhavcast.gateway.access_log import AccessLog
+from bhavcast.telemetry.metrics import HttpCounters
+
+HEADERS_BYTES: Final = 16 * 1024  # all headers of one request
 
 
 class Connection(HttpToolsProtocol):
-    """Tells an event stream of its transport, and of its end.
+    """Refuses what is not a request in the one shape of refusals; set up with `bind`.
 
-    uvicorn tells the newest request of a connection that the client has gone. An event stream with another request
-    behind it is not the newest: it would never hear of it, and go on for ever.
+    It tells an event stream of its transport, and of its end. uvicorn tells the newest request of a connection that the
+    client has gone. An event stream with another request behind it is not the newest: it would never hear of it, and go
+    on for ever.
     """
+
+    counters: HttpCounters
+    accesses: AccessLog
+    constant_headers: bytes
+    max_url: int
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._running: Any = None
+        # A head is due or under way, and what of it has come.
+        self._heading = True
+        self._head = 0
+
+    # -- limits -----------------------------------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        """Let the parser read it, unless the head grows without end."""
+        if not self._too_long(data):
+            super().data_received(data)
+
+    def _too_long(self, data: bytes) -> bool:
+        """Refuse a head that does not end: httptools has no limit of its own."""
+        if not self._heading:
+            return False
+        self._head += len(data)
+        most = self.max_url + HEADERS_BYTES
+        if self._head <= most or b"\r\n\r\n" in data[: most + 4]:
+            return False
+        long_url = b"\r\n" not in data[: self.max_url] and not self.headers
+        error: BhavcastError = (
+            UrlTooLong(f"expected a URL of at most {self.max_url} bytes")
+            if long_url
+            else HeadersTooLarge(f"expected at most {HEADERS_BYTES} bytes of headers")
+        )
+        self._refuse(error)
+        return True
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is not HTTP in the one shape of all refusals; uvicorn calls this."""
+        self._refuse(Malformed(f"expected a request in HTTP/1.1: {msg}"))
+
+    def _refuse(self, error: BhavcastError) -> None:
+        """Answer what no application sees, and close: where the next request begins cannot be known."""
+        if self.transport.is_closing():
+            return
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete:  # type: ignore[redundant-expr]  # None at first
+            if self._heading or cycle.response_started or self.pipeline:
+                self.transport.close()  # in place of an earlier answer it would be taken for that
+                return
+            cycle.disconnected = True  # it is this request's body that is wrong
+            cycle.message_event.set()
+        own_id = request_id.new().decode()
+        body = problems.with_request_id(problems.body(error), own_id)
+        self.counters.count("unparsed", error.status, 0.0)
+        peer = self.client[0] if self.client else "unknown"
+        self.accesses.refused("unparsed", error.status, address=peer, request_id=own_id, code=error.code)
+        head = [STATUS_LINE[error.status], self.constant_headers]
+        head += [b"%b: %b\r\n" % header for header in self.server_state.default_headers]
+        head.append(b"content-type: %b\r\ncontent-length: %d\r\n" % (problems.CONTENT_TYPE.encode(), len(body)))
+        head.append(b"x-request-id: %b\r\nconnection: close\r\n\r\n" % own_id.encode())
+        self.transport.write(b"".join([*head, body]))
+        self.transport.close()
+
+    # -- parser callbacks -------------------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
         """Begin a request."""
         super().on_message_begin()
         self.scope["bhavcast.transport"] = self.transport  # type: ignore[typeddict-unknown-key]  # for event streams
+
+    def on_headers_complete(self) -> None:
+        """Hand a request whose head is short enough to the application."""
+        self._heading = False
+        self._head = 0
+        if len(self.url) > self.max_url:
+            self._refuse(UrlTooLong(f"expected a URL of at most {self.max_url} bytes"))
+            return
+        self._begin()
+
+    def _begin(self) -> None:
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Pass a body on; a request that was refused has no cycle for it."""
+        if self.cycle is not None:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """End a request."""
+        self._heading = True
+        if self.cycle is not None:
+            super().on_message_complete()
+
+    # -- long answers -----------------------------------------------------------------------------------------------
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         self._running = cycle
@@ -33,3 +127,14 @@ class Connection(HttpToolsProtocol):
         if running is not None and not running.response_complete:
             running.disconnected = True
             running.message_event.set()
+
+
+def bind(counters: HttpCounters, access_log: AccessLog, constant_headers: bytes, *, max_url: int) -> type[Connection]:
+    """Return the connection class of one server."""
+    names = {
+        "counters": counters,
+        "accesses": access_log,
+        "constant_headers": constant_headers,
+        "max_url": max_url,
+    }
+    return type("BoundConnection", (Connection,), names)

@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl
 import msgspec
 from websockets.http11 import Request
 
+from bhavcast.access.doorkeeper import Visitor
 from bhavcast.domain.errors import BadRequest, BhavcastError, MethodNotAllowed, TooLarge
 from bhavcast.gateway import close_codes
 from bhavcast.gateway.edge import Receive, Scope, Send, refuse, respond
@@ -207,12 +208,12 @@ class Leg:
 class EngineServer:
     """All sessions of one gateway. `converse` begins the conversation of a new one."""
 
-    def __init__(self, gateway: Gateway, converse: Callable[[EngineSocket], Conversation]) -> None:
+    def __init__(self, gateway: Gateway, converse: Callable[[EngineSocket, Visitor], Conversation]) -> None:
         self._gateway = gateway
         self._converse = converse
         self.sockets: dict[str, EngineSocket] = {}
 
-    def _new(self) -> EngineSocket:
+    def _new(self, visitor: Visitor) -> EngineSocket:
         gateway = self._gateway
         socket = EngineSocket(
             secrets.token_urlsafe(15),
@@ -221,7 +222,7 @@ class EngineServer:
             self._forget,
         )
         self.sockets[socket.sid] = socket
-        socket.conversation = self._converse(socket)
+        socket.conversation = self._converse(socket, visitor)
         return socket
 
     def _forget(self, socket: EngineSocket) -> None:
@@ -253,10 +254,10 @@ class EngineServer:
             return error
         return None
 
-    def open(self, ws: WebSocket, request: Request) -> Leg:
+    def open(self, ws: WebSocket, request: Request, visitor: Visitor) -> Leg:
         """Begin a session over WebSocket, or probe whether one that polls can move to it."""
         socket = self._of(_query(request.path.partition("?")[2]))
-        return Leg(socket or self._new(), ws, probe=socket is not None)
+        return Leg(socket or self._new(visitor), ws, probe=socket is not None)
 
     # -- polling ------------------------------------------------------------------------------------------------------
 
@@ -275,9 +276,10 @@ class EngineServer:
                 await self._post(socket, receive)
                 await respond(send, 200, b"ok", _TEXT)
             elif socket is None:
-                if (refused := self._gateway.full_up()) is not None:
+                visitor: Visitor = scope["bhavcast.visitor"]
+                if (refused := self._gateway.full_up() or self._gateway.door.full(visitor)) is not None:
                     raise refused
-                await respond(send, 200, self._new().greeting(), _TEXT)
+                await respond(send, 200, self._new(visitor).greeting(), _TEXT)
             else:
                 await self._poll(socket, receive, send)
         except BhavcastError as error:

@@ -9,15 +9,19 @@ A connection has an outbox per mode, because that is what a hub's cohort shows a
 
 from collections import deque
 from typing import Any, Final
+from urllib.parse import parse_qsl
 
 import msgspec
+from websockets.http11 import Request
 
+from bhavcast.access.doorkeeper import Visitor
 from bhavcast.board.board import Row
 from bhavcast.domain.errors import BadRequest, BhavcastError, TooManySymbols
 from bhavcast.gateway import close_codes
 from bhavcast.gateway.gateway import Gateway
 from bhavcast.gateway.kite import MODES, Tokens
 from bhavcast.gateway.session import FLAWS, FLAWS_WITHIN_S
+from bhavcast.gateway.stay import Stay
 from bhavcast.gateway.websocket import WebSocket
 from bhavcast.hub.frame import header
 from bhavcast.hub.outbox import Outbox
@@ -94,11 +98,21 @@ def _count(packets: bytes) -> int:
     return count
 
 
+def token(request: Request) -> list[tuple[bytes, bytes]]:
+    """Return the access token, which this API writes into the URL, as the header it is elsewhere."""
+    try:
+        asked = dict(parse_qsl(request.path.partition("?")[2], max_num_fields=16))
+    except ValueError:
+        return []
+    return [(b"authorization", b"token " + asked.get("access_token", "").encode())]
+
+
 class Ticker:
     """The conversation with one client. Implements gateway.Member and websocket.Conversation."""
 
-    def __init__(self, gateway: Gateway, tokens: Tokens, ws: WebSocket) -> None:
+    def __init__(self, gateway: Gateway, tokens: Tokens, ws: WebSocket, *, visitor: Visitor) -> None:
         self._gateway = gateway
+        self._stay = Stay(gateway, visitor, ws.close)
         self._tokens = tokens
         self._now = gateway.clock.monotonic
         self._sink = PacketSink(ws)
@@ -177,8 +191,12 @@ class Ticker:
     def admit(self, rows: list[Row]) -> None:
         """Let new scrips be: only what is named is followed here."""
 
+    def note(self, rows: list[Row]) -> None:
+        """Let changes of state be: this protocol has no word for them."""
+
     def beat(self, now: float) -> None:
         """Send a heartbeat after a silence."""
+        self._stay.check(now)
         if now - self._beat_at < HEARTBEAT_S:
             return
         self._beat_at = now
@@ -195,6 +213,7 @@ class Ticker:
     def close(self) -> None:
         """Forget the client: its connection is gone."""
         self._gateway.members.discard(self)
+        self._stay.end()
         for outbox in self._outboxes.values():
             self._gateway.hub.leave(outbox)
         self._outboxes.clear()

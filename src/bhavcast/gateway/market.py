@@ -1,11 +1,13 @@
 """What is told of the market as a whole: status, indices, movers, breadth, ranges, feeds."""
 
+import datetime
 from typing import Any, Final
 
 from bhavcast.board import encode
 from bhavcast.board.board import Row
 from bhavcast.board.encode import iso_ms
 from bhavcast.domain import field
+from bhavcast.domain.calendar import at_ist
 from bhavcast.domain.errors import BadRequest
 from bhavcast.domain.shape import Shape
 from bhavcast.gateway.gateway import Gateway
@@ -18,6 +20,31 @@ MOVERS: Final = {
     "value": (field.VALUE, True),
 }
 _SHOWN: Final = Shape(field.QUOTE)
+
+
+def gaps(gateway: Gateway, symbol: str | None, since: str | None) -> list[dict[str, Any]]:
+    """Return the gaps that concern a scrip (all without one) and were not over at a time, oldest first."""
+    begin = 0 if since is None else _moment(since)
+    source = None if symbol is None else gateway.row(symbol).values[field.SOURCE]
+    ledger: list[dict[str, Any]] = gateway.replica.facts.get("gaps", [])
+    return [
+        {**each, "from": iso_ms(each["from"]), "to": None if each["to"] is None else iso_ms(each["to"])}
+        for each in ledger
+        if (each["to"] is None or each["to"] >= begin) and (symbol is None or each["source"] in (None, source))
+    ]
+
+
+def _moment(text: str) -> int:
+    try:
+        at = datetime.datetime.fromisoformat(text)
+        if at.tzinfo is None:
+            return at_ist(at.date(), at.time())
+        return int(at.timestamp() * 1000)
+    except (ValueError, OverflowError):
+        raise BadRequest(
+            f"expected a time as 2026-11-23T09:15:00 (IST, or with its zone, + written %2B), got {text[:40]!r}",
+            field="from",
+        ) from None
 
 
 def status(gateway: Gateway) -> dict[str, Any]:

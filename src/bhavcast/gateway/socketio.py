@@ -16,6 +16,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from bhavcast.access.doorkeeper import Visitor
 from bhavcast.board import encode
 from bhavcast.board.board import Row
 from bhavcast.domain import field
@@ -25,6 +26,7 @@ from bhavcast.gateway import close_codes, problems, protocol
 from bhavcast.gateway.engineio import EngineSocket, framed
 from bhavcast.gateway.gateway import Gateway
 from bhavcast.gateway.session import DEFAULT_HZ, FLAWS, FLAWS_WITHIN_S, RESET_JITTER_S
+from bhavcast.gateway.stay import Stay
 from bhavcast.hub.outbox import Outbox
 
 DIALECT: Final = "socketio"
@@ -80,8 +82,9 @@ def _event(name: str, told: object) -> bytes:
 class SocketIo:
     """The conversation with one client. Implements gateway.Member and websocket.Conversation."""
 
-    def __init__(self, gateway: Gateway, engine: EngineSocket) -> None:
+    def __init__(self, gateway: Gateway, engine: EngineSocket, *, visitor: Visitor) -> None:
         self._gateway = gateway
+        self._stay = Stay(gateway, visitor, engine.close)
         self._engine = engine
         self._since = gateway.clock.monotonic()
         self._outbox: Outbox | None = None  # from the connection to the namespace on
@@ -221,9 +224,13 @@ class SocketIo:
     def admit(self, rows: list[Row]) -> None:
         """Let new scrips be: only what is named is followed here."""
 
+    def note(self, rows: list[Row]) -> None:
+        """Let changes of state be: this protocol has no word for them."""
+
     def beat(self, now: float) -> None:
         """Keep the transport alive, and end one that never connected."""
         self._engine.beat(now)
+        self._stay.check(now)
         if self._outbox is None and now - self._since > CONNECT_WITHIN_S:
             self._engine.close(close_codes.PROTOCOL_ERROR.code, "no connect came")
 
@@ -236,6 +243,7 @@ class SocketIo:
     def close(self) -> None:
         """Forget the client: its session is gone."""
         self._gateway.members.discard(self)
+        self._stay.end()
         self._held = {}
         if self._outbox is not None:
             self._gateway.hub.leave(self._outbox)
