@@ -13,10 +13,13 @@ import pytest_asyncio
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from bhavcast.access.doorkeeper import Doorkeeper
+from bhavcast.access.keyring import Keyring
 from bhavcast.app.config import Limits
+from bhavcast.domain.access import Key, digest
 from bhavcast.gateway.kite_ticker import HEARTBEAT_S
 from bhavcast.gateway.session import FLAWS
-from tests.docs.stage import NEXT_EPOCH, PATIENCE_S
+from tests.docs.stage import NEXT_EPOCH, PATIENCE_S, Still
 from tests.integration.venue import STRANGER, Venue, until
 
 RELIANCE, TCS, SENSEX = 128083204, 532540 << 8 | 4, 265
@@ -200,3 +203,43 @@ async def test_it_is_off_unless_it_is_wanted():
             async with ticker(plain):
                 pass
         assert answered.value.response.status_code == 404
+
+
+async def test_a_key_is_the_access_token():
+    keyring = Keyring([Key(id="1", name="desk", role="viewer", sha256=digest("bhk_desk"), created=0)])
+    keeper = Doorkeeper(keyring, Still(), anonymous_read="never")
+    async with Venue(kite_api=True, keeper=keeper) as venue:
+        right, wrong = {"Authorization": "token any:bhk_desk"}, {"Authorization": "token any:bhk_other"}
+        assert (await venue.get("/quote/ltp?i=BSE:TCS", **right)).json()["data"]
+        for headers in (wrong, {}):
+            assert (await venue.get("/quote/ltp?i=BSE:TCS", **headers)).status_code == 401
+        address = venue.url.replace("http", "ws", 1)
+        query = "?EIO=4&transport=websocket"
+        for path, more in (
+            ("/kite?api_key=any&access_token=bhk_other", {}),
+            ("/kite", {}),
+            (f"/socket.io/{query}", {}),
+            (f"/socket.io/{query}", {"X-API-Key": "bhk_other"}),
+        ):
+            with pytest.raises(InvalidStatus) as answered:
+                async with connect(address + path, additional_headers=more):
+                    pass
+            assert answered.value.response.status_code == 401, path
+        async with (
+            connect(address + "/kite?api_key=any&access_token=bhk_desk") as tick,
+            connect(address + f"/socket.io/{query}", additional_headers={"X-API-Key": "bhk_desk"}) as told,
+        ):
+            await tick.send(json.dumps({"a": "subscribe", "v": [RELIANCE]}))
+            assert RELIANCE in await packets(tick)
+            assert str(await told.recv()).startswith("0{")
+            # The key goes: who came with it has to go too.
+            keyring.replace([])
+            now = venue.clock.monotonic() + 60
+            for member in list(venue.gateway.members):
+                member.beat(now)
+            for wire in (tick, told):
+                with contextlib.suppress(ConnectionClosed):
+                    while True:
+                        await asyncio.wait_for(wire.recv(), PATIENCE_S)
+                assert wire.close_code == 4500
+        await until(lambda: not venue.gateway.members)

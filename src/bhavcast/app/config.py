@@ -611,10 +611,12 @@ def _moment(text: str) -> datetime.datetime | datetime.time:
 
 def _build(values: Mapping[str, object]) -> Config:
     top: dict[str, Any] = {name: value for name, value in values.items() if "." not in name}
-    gateway: dict[str, Any] = _section(values, "gateway.")
-    limits: dict[str, Any] = _section(values, "limits.")
-    tls: dict[str, Any] = _section(values, "tls.")
-    return Config(**top, gateway=Gateway(**gateway), limits=Limits(**limits), tls=Tls(**tls))
+    sections = {
+        field.name: field.type(**_section(values, f"{field.name}."))
+        for field in msgspec.structs.fields(Config)
+        if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct)
+    }
+    return Config(**top, **sections)
 
 
 def _section(values: Mapping[str, object], prefix: str) -> dict[str, object]:
