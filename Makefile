@@ -30,7 +30,7 @@ LOCKED := install --require-hashes --requirement
 FAST := not slow and not browser and not acceptance
 SHARED := not browser and not acceptance
 
-.PHONY: help run setup check test lint bench lock clean FORCE
+.PHONY: help run setup check test lint bench docs lock clean FORCE
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -40,6 +40,7 @@ help:
 	@echo "make check   format, lint, types, floors and the fast tests, in under a minute"
 	@echo "make setup   only the environment: .venv/bin/bhavcast"
 	@echo "make bench   the benchmarks"
+	@echo "make docs    write everything again that is made from the product"
 	@echo "make lock    make the lock files again (UPGRADE=1 takes the newest releases)"
 	@echo "make clean   remove the environments and everything built"
 
@@ -67,6 +68,13 @@ test: lint
 
 bench: $(VENV)/.wheel $(BENCH_VENV)/.bench
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+# Tables, transcripts and answers of the written pages, the vectors under tests/wire, the pages of commands and settings.
+# The commands' page is made aside: a fault must not leave an empty one.
+docs: $(VENV)/.wheel $(VENV)/.dev
+	@$(BIN)/python -m bhavcast.cli.page > build/commands.md && mv build/commands.md docs/reference/commands.md
+	@$(BIN)/bhavcast config docs > build/settings.md && mv build/settings.md docs/reference/settings.md
+	@$(BIN)/python -m tests.docs.refresh
 
 # The newest release of a package is taken only with UPGRADE=1; otherwise pins change only where pyproject.toml does.
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

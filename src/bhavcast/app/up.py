@@ -39,9 +39,12 @@ log = structlog.get_logger()
 
 IDLE_S: Final = 0.25
 ARCHIVE_S: Final = 1.0
+# How long the greeting waits for the source's first words, and how often it looks.
+WORDS_WITHIN_S: Final = 10.0
+LOOK_S: Final = 0.05
+PAGE_URL_BYTES: Final = 4096
 # Most of what lives here lives long: rows, instruments, code. Looking through it for cycles at every 700 allocations
 # would stop the loop for nothing.
-PAGE_URL_BYTES: Final = 4096
 GC_THRESHOLD: Final = (50_000, 50, 50)
 
 
@@ -137,7 +140,7 @@ async def _main(
         "archive": _archive(parts),
         "frontend": frontend.serve(sockets=[frontend_socket]),
         "keys": KeyWatch(config, keyring).run(),
-        "welcome": _welcome(parts, server, url, frontend_url),
+        "welcome": _welcome(parts, server, gateway.replica, url, frontend_url),
     }
     if tls is not None:
         tasks["certificate"] = tls.run()
@@ -274,13 +277,25 @@ def located(config: Config, gateway_port: int) -> Callable[[str, bool], str]:
     return locate
 
 
-async def _welcome(parts: Parts, server: GatewayServer, url: str, frontend_url: str) -> None:
+async def _first_words(replica: Board) -> int:
+    """Wait until the source has said how everything stands, though not for ever; return how many scrips have a quote."""
+    spoken = -1
+    for _ in range(int(WORDS_WITHIN_S / LOOK_S)):
+        before, spoken = spoken, sum(row.has_data and not row.hidden for row in replica.order)
+        if spoken and spoken == before:
+            break
+        await asyncio.sleep(LOOK_S)
+    return spoken
+
+
+async def _welcome(parts: Parts, server: GatewayServer, replica: Board, url: str, frontend_url: str) -> None:
     while not server.started:  # noqa: ASYNC110 - uvicorn tells it by a flag
         await asyncio.sleep(0.01)
-    print(_greeting(parts, url, frontend_url), file=sys.stderr, flush=True)  # noqa: T201 - the one thing a person waits for
+    spoken = await _first_words(replica)
+    print(_greeting(parts, spoken, url, frontend_url), file=sys.stderr, flush=True)  # noqa: T201 - the one thing a person waits for
 
 
-def _greeting(parts: Parts, url: str, frontend_url: str) -> str:
+def _greeting(parts: Parts, spoken: int, url: str, frontend_url: str) -> str:
     line, config = parts.line, parts.config
     market = line.market
     lines = [
@@ -297,6 +312,8 @@ def _greeting(parts: Parts, url: str, frontend_url: str) -> str:
         lines.append(
             f"  market     virtual clock, now {_clock_text(market.now_ms())} IST{speed}; {_WHAT[line.feed.source.mode]}"
         )
+    if not spoken:
+        lines.append("  quotes     none yet: the source has not spoken; until then a quote answers 503 no_data_yet")
     lines.append("Ctrl-C stops it.")
     return "\n".join(lines)
 

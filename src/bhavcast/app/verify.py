@@ -42,10 +42,13 @@ class NotDue(Exception):
 class Verification:
     """All checks of one system."""
 
-    def __init__(self, url: str, frontend_url: str, symbol: str, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, url: str, frontend_url: str | None, symbol: str, headers: Mapping[str, str] | None = None
+    ) -> None:
+        """Look at the gateway at `url`, and at the frontend if its address is known."""
         self._headers = dict(headers or {})
         self._url = url.rstrip("/")
-        self._frontend = frontend_url.rstrip("/")
+        self._frontend = frontend_url
         self._symbol = symbol
         self._path = f"/api/stock/{quote(symbol, safe='')}"
         self._status: dict[str, Any] = {}
@@ -210,6 +213,8 @@ class Verification:
         raise Broken("the stream ended")
 
     async def _page(self, rest: Rest) -> str:
+        if self._frontend is None:
+            raise NotDue("no address of a frontend was given: --frontend-url names it")
         async with self._http(self._frontend) as http:
             try:
                 page, config = await http.get("/"), await http.get("/config.json")

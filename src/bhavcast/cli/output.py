@@ -26,6 +26,8 @@ JsonFlag = Annotated[bool, Parameter(name="--json", negative="", help="print JSO
 
 
 def _is_address(_kind: object, value: object) -> None:
+    if value is None:
+        return
     try:
         parts = urlsplit(str(value))
         sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0

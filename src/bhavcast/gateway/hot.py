@@ -36,9 +36,7 @@ _USUAL: Final = frozenset(
     {b"host", b"user-agent", b"accept", b"accept-encoding", b"accept-language", b"connection", b"if-none-match"}
     | {b"cache-control", b"pragma", b"traceparent", b"tracestate", b"authorization", b"x-api-key", b"x-request-id"}
 )
-_READY: Final = (
-    b"%b%b%bratelimit-remaining: %d\r\nratelimit-reset: %d\r\nx-request-id: %b-%08x\r\nx-bhavcast-age-ms: %d\r\n\r\n%b"
-)
+_READY: Final = b"%b%b%b%bx-request-id: %b-%08x\r\nx-bhavcast-age-ms: %d\r\n\r\n%b"
 
 
 class Ready:
@@ -80,6 +78,7 @@ class HotProtocol(Connection):
     host_allowed: Callable[[str], bool]
     ready: dict[bytes, Ready]
     ready_bytes: int
+    max_ready_bytes: int = MAX_READY_BYTES
     generation: int
     keys: int
     rate_limit: bytes
@@ -135,8 +134,7 @@ class HotProtocol(Connection):
             ready.head,
             self._dates(),
             gateway.position_header(),
-            bucket.tokens,
-            bucket.reset,
+            bucket.line(),
             request_id.PROCESS,
             next(request_id.numbers),
             max(0, gateway.market.now_ms() - ready.stamp),
@@ -254,7 +252,7 @@ class HotProtocol(Connection):
         cls = type(self)
         size = len(raw) + len(ready.body)
         old = cls.generation != self.gateway.generation or cls.keys != self.gateway.door.keyring.generation
-        if old or len(self.ready) >= MAX_READY or cls.ready_bytes + size > MAX_READY_BYTES:
+        if old or len(self.ready) >= MAX_READY or cls.ready_bytes + size > cls.max_ready_bytes:
             self.ready.clear()
             # With the keys that came before a change goes what was kept under the bytes that hold them.
             cls.generation, cls.keys, cls.ready_bytes = self.gateway.generation, self.gateway.door.keyring.generation, 0
@@ -272,9 +270,7 @@ class HotProtocol(Connection):
         if answer.content_type == problems.CONTENT_TYPE:
             body = problems.with_request_id(body, own_id.decode())
             answer = answer._replace(body=body)
-        bucket = visitor.account.bucket
-        parts = [self._stable_head(answer), self._dates()]
-        parts.append(b"ratelimit-remaining: %d\r\nratelimit-reset: %d\r\n" % (bucket.tokens, bucket.reset))
+        parts = [self._stable_head(answer), self._dates(), visitor.account.bucket.line()]
         parts.append(b"x-request-id: %b\r\n" % own_id)
         if answer.pos is not None:
             parts.append(b"x-bhavcast-position: %b\r\n" % answer.pos.encode())

@@ -13,7 +13,7 @@ from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Example
-from litestar.params import Parameter, QueryParameter
+from litestar.params import HeaderParameter, Parameter, QueryParameter
 from litestar.status_codes import HTTP_200_OK
 
 import bhavcast
@@ -33,8 +33,10 @@ from bhavcast.domain.errors import (
 )
 from bhavcast.domain.price import format_price
 from bhavcast.gateway import market, problems, quotes
+from bhavcast.gateway.access_log import shown
 from bhavcast.gateway.control import Control
 from bhavcast.gateway.gateway import Gateway
+from bhavcast.gateway.protocol import JSON, MAX_HZ, MSGPACK
 from bhavcast.telemetry.metrics import Exposition
 
 log = structlog.get_logger()
@@ -130,14 +132,41 @@ _EXAMPLE: Final = {
 }
 
 
-def _responses(container: Any, example: Any, *refusals: int) -> dict[int, ResponseSpec]:
+_EXPOSITION: Final = "text/plain; version=0.0.4; charset=utf-8"
+_POSITION: Final = "20261123T0345Z-9f1c03ab77de5a20:1795405500000123"
+_EVENTS: Final = f"""retry: 1000
+
+data: {{"t":"hello","v":1}}
+
+data: {{"t":"snap","q":[{{"symbol":"500325","current_price":1574.55,"rev":1795405500000120}}]}}
+
+id: {_POSITION}
+data: {{"t":"sync","pos":"{_POSITION}"}}
+"""
+_TALK: Final = f"""client {{"t":"sub","id":1,"symbols":["500325"],"fields":"ltp","hz":2}}
+server {{"t":"ack","id":1,"ok":["500325"],"bad":[]}}
+server {{"t":"sync","pos":"{_POSITION}"}}
+server {{"t":"u","pos":"{_POSITION}","q":[{{"symbol":"500325","current_price":1574.6,"rev":1795405500000123}}]}}
+"""
+
+
+def _text(description: str, media_type: str, example: str) -> ResponseSpec:
+    return ResponseSpec(
+        data_container=str,
+        description=description,
+        media_type=media_type,
+        examples=[Example(value=example)],
+    )
+
+
+def _responses(container: Any, example: Any, *refusals: int, status: int = 200) -> dict[int, ResponseSpec]:
     """Describe what a route answers; any may be refused for want of a key, of a role, or of patience."""
     said = {400: "Bad request", 401: "A key is needed", 403: "Not with this key", 404: "Not found", 409: "Not as it is"}
     said |= {429: "Too many requests", 503: "Not now"}
     statuses = sorted({400, 401, 403, 429, *refusals})
     return {
-        200: ResponseSpec(data_container=container, description="OK", examples=[Example(value=example)]),
-        **{status: ResponseSpec(data_container=Problem, description=said[status]) for status in statuses},
+        status: ResponseSpec(data_container=container, description="OK", examples=[Example(value=example)]),
+        **{each: ResponseSpec(data_container=Problem, description=said[each]) for each in statuses},
     }
 
 
@@ -353,7 +382,12 @@ async def ready(request: Request[Any, Any, Any]) -> dict[str, Any]:
     return {"status": "ready"}
 
 
-@get("/metrics", tags=["Health"], media_type="text/plain; version=0.0.4; charset=utf-8")
+@get(
+    "/metrics",
+    tags=["Health"],
+    media_type=_EXPOSITION,
+    responses={200: _text("OK", _EXPOSITION, "# TYPE bhavcast_rev gauge\nbhavcast_rev 1795405500000123\n")},
+)
 async def metrics(request: Request[Any, Any, Any]) -> bytes:
     """Prometheus text; names in docs/reference/metrics.md."""
     exposition: Exposition = request.app.state.exposition
@@ -427,7 +461,10 @@ def _control(request: Request[Any, Any, Any]) -> Control:
 
 
 @post(
-    "/api/admin/drain", tags=["Operation"], status_code=202, responses=_responses(dict[str, Any], {"state": "draining"})
+    "/api/admin/drain",
+    tags=["Operation"],
+    status_code=202,
+    responses=_responses(dict[str, Any], {"state": "draining"}, status=202),
 )
 async def drain(request: Request[Any, Any, Any]) -> dict[str, Any]:
     """Send every stream away and answer nothing but /health from now on: what comes next is stopping the process."""
@@ -501,6 +538,59 @@ def _aims(request: Request[Any, Any, Any], target: str) -> None:
         seen.target = target
 
 
+# -- streams: answered before the application is asked (edge.py); described here, for /openapi.json ----------------------
+
+
+@get(
+    "/api/stream",
+    tags=["Streams"],
+    responses=_responses(dict[str, Any], {}, 503)
+    | {200: _text("Events, until either side ends it", "text/event-stream", _EVENTS)},
+)
+async def stream(
+    symbols: Annotated[str, Parameter(description="Symbols with commas between; group:A, IDX:SENSEX/members, * too.")],
+    hz: Annotated[float, Parameter(ge=0, le=MAX_HZ, description="Updates in a second; 0: every batch.")] = 1.0,
+    fields: Fields = None,
+    depth: DepthLevels = None,
+    last_event_id: Annotated[
+        str | None, HeaderParameter(name="Last-Event-ID", description="The position to go on from.")
+    ] = None,
+) -> None:
+    """Stream quotes as Server-Sent Events: a snapshot, then what changes; an `id` is a position to resume from.
+
+    Kinds of events and their fields: docs/reference/websocket.md, whose frames these are.
+    """
+    raise AssertionError("answered before")
+
+
+@get(
+    "/ws",
+    status_code=101,
+    tags=["Streams"],
+    responses={
+        101: _text("The connection speaks WebSocket: messages of both sides, one a line", "text/plain", _TALK),
+        **{
+            status: ResponseSpec(data_container=Problem, description=said)
+            for status, said in (
+                (400, "Bad request"),
+                (401, "A key is needed"),
+                (403, "Foreign origin"),
+                (426, "No WebSocket"),
+                (503, "Not now"),
+            )
+        },
+    },
+)
+async def websocket(
+    protocol: Annotated[
+        str | None,
+        HeaderParameter(name="Sec-WebSocket-Protocol", description=f"{JSON} (the default) or {MSGPACK}."),
+    ] = None,
+) -> None:
+    """Open a WebSocket: subscribe, change, resume. OpenAPI describes no messages: docs/reference/websocket.md does."""
+    raise AssertionError("answered before")
+
+
 # -- refusals -----------------------------------------------------------------------------------------------------------
 
 
@@ -543,7 +633,7 @@ def _allowed(path: str) -> tuple[str, ...]:
 def _on_fault(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """Tell a stranger nothing but an id, and the log everything."""
     incident = secrets.token_hex(8)
-    log.error("fault", incident=incident, route=request.url.path, exc_info=error)
+    log.error("fault", incident=incident, route=shown(request.url.path), exc_info=error)
     return _refused(BhavcastError(f"a fault of this service, in its log as {incident}"))
 
 
@@ -557,6 +647,8 @@ def _count_route(request: Request[Any, Any, Any]) -> None:
 
 
 ROUTES: Final = (
+    stream,
+    websocket,
     stock,
     batch,
     stocks,

@@ -38,6 +38,8 @@ class Hub:
         # Whoever drives the hub may know a quicker way to its clients, and is told of new cohorts, and that rows changed.
         self.burst: Burst = send
         self.slice = SLICE
+        self.piece = PIECE
+        self.slow_after_s = SLOW_AFTER_S
         # What frames with stamps say of the newest batch, and the pace that nobody exceeds while there is too much to do.
         self.stamps: Callable[[], dict[str, int]] = dict
         self.cap: float | None = None
@@ -237,7 +239,7 @@ class Hub:
         if not snap.started:
             self._start(outbox, snap, now)
         binary = cohort.binary
-        rows = list(islice(snap.rows, PIECE))
+        rows = list(islice(snap.rows, self.piece))
         if rows:
             body = frame.join((cohort.encoder.full(row) for row in rows), binary=binary)
             outbox.sink.send(*frame.rows({"t": "snap", "id": snap.message_id}, body, cohort.encoder.shape))
@@ -314,7 +316,7 @@ class Hub:
                 unsent = outbox.sink.buffered()
                 if outbox.stuck_since is None or unsent < outbox.stuck:
                     outbox.stuck_since = now
-                elif now - outbox.stuck_since > SLOW_AFTER_S:
+                elif now - outbox.stuck_since > self.slow_after_s:
                     closed.append(outbox)
                 outbox.stuck = unsent
             if outbox.behind is None and outbox.passed_over >= LAG_TOLD_AFTER:
