@@ -83,6 +83,7 @@ lock: $(VENV)/.dev
 	$(COMPILE) pyproject.toml --output-file requirements/run.lock
 	$(COMPILE) pyproject.toml --group dev --constraint requirements/run.lock --output-file requirements/dev.lock
 	$(COMPILE) --group bench --output-file requirements/bench.lock
+	$(COMPILE) --group kite --output-file requirements/kite.lock
 	$(COMPILE) --group build --output-file requirements/build.lock
 
 clean:

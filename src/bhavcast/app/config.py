@@ -64,6 +64,14 @@ class Gateway(msgspec.Struct, frozen=True, kw_only=True):
     ] = "uvloop"
 
 
+class Kite(msgspec.Struct, frozen=True, kw_only=True):
+    """The market part of the Kite API, for programs that are written for it."""
+
+    enabled: Annotated[
+        bool, _says("serve `/kite`, `/quote` and `/instruments` as `kiteconnect` expects them", True)
+    ] = False
+
+
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """What one client may ask for."""
 
@@ -290,6 +298,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     ] = 250
     gateway: Gateway = Gateway()
     journal: JournalSettings = JournalSettings()
+    kite: Kite = Kite()
     limits: Limits = Limits()
     tls: Tls = Tls()
 
@@ -602,10 +611,12 @@ def _moment(text: str) -> datetime.datetime | datetime.time:
 
 def _build(values: Mapping[str, object]) -> Config:
     top: dict[str, Any] = {name: value for name, value in values.items() if "." not in name}
-    gateway: dict[str, Any] = _section(values, "gateway.")
-    limits: dict[str, Any] = _section(values, "limits.")
-    tls: dict[str, Any] = _section(values, "tls.")
-    return Config(**top, gateway=Gateway(**gateway), limits=Limits(**limits), tls=Tls(**tls))
+    sections = {
+        field.name: field.type(**_section(values, f"{field.name}."))
+        for field in msgspec.structs.fields(Config)
+        if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct)
+    }
+    return Config(**top, **sections)
 
 
 def _section(values: Mapping[str, object], prefix: str) -> dict[str, object]:

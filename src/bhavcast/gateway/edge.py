@@ -123,7 +123,10 @@ def _is_loopback(name: str) -> bool:
 
 
 class Edge:
-    """ASGI: wraps the application, asks the doorkeeper, serves the static pages, counts and logs."""
+    """ASGI: wraps the application, asks the doorkeeper, serves the static pages, counts and logs.
+
+    `streams` are answers that last; `more` are routes of other APIs, whose answers have shapes of their own.
+    """
 
     def __init__(
         self,
@@ -137,6 +140,7 @@ class Edge:
         access_log: AccessLog | None = None,
         record: Record | None = None,
         streams: dict[str, App] | None = None,
+        more: dict[str, App] | None = None,
         draining: Callable[[], bool] = lambda: False,
         gateway_url: Callable[[str, bool], str] | None = None,
         tls: bool = False,
@@ -155,6 +159,7 @@ class Edge:
         self._log = access_log or AccessLog(enabled=False)
         self._record = record
         self._streams = streams or {}
+        self._more = more or {}
         self._draining = draining
         self._gateway_url = gateway_url
         self._constant = (*SECURITY_HEADERS, STRICT_TRANSPORT) if tls else SECURITY_HEADERS
@@ -232,6 +237,9 @@ class Edge:
         elif stream is not None:
             seen.route = path
             await stream(scope, receive, send)
+        elif path in self._more:
+            seen.route = path
+            await self._more[path](scope, receive, send)
         elif path == WEBSOCKET and self._app is not None:
             seen.route = path
             await refuse(BadHandshake("expected Connection: Upgrade and Upgrade: websocket", status=426), send)
