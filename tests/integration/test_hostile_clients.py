@@ -130,6 +130,59 @@ async def test_a_head_that_never_ends_is_refused_however_it_comes(hot, before):
         assert sent < 500_000
 
 
+BEGUN = {
+    "nothing": b"",
+    "empty lines": b"\r\n",
+    "a head": b"GET /api/stock/500325 HTTP/1.1\r\nHost: loc",
+    "a handshake": request("/ws", "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13")[:-2],
+    "a body": request("/api/market/breadth", "Content-Length: 9", method="POST", body=b"{"),
+}
+BEFORE = {"first": b"", "after a hot one": HOT, "after a cold one": COLD}
+
+
+@pytest.mark.parametrize(
+    ("begun", "before"),
+    # Between two requests a connection may be idle for longer.
+    [(begun, before) for begun in BEGUN for before in BEFORE if begun != "nothing" or before == "first"],
+)
+async def test_a_request_that_does_not_come_whole_is_sent_away_and_the_others_have_every_price(
+    venue, monkeypatch, begun, before
+):
+    monkeypatch.setattr("bhavcast.gateway.connection.REQUEST_S", 0.3)
+    before, begun = BEFORE[before], BEGUN[begun]
+    async with venue.line() as slow, ear(venue) as quick:
+        await opened(quick)
+        if before:
+            assert (await slow.ask(before)).status == 200
+        await slow.send(begun)
+        ended = asyncio.ensure_future(slow.ended())
+        price = 150_000
+        while not ended.done():
+            price += 5
+            await venue.price("500325", price)
+            assert (await quick.wait("u"))["q"][0]["current_price"] == price / 100
+            with contextlib.suppress(ConnectionError):
+                await slow.send(begun[-1:] if begun == b"\r\n" else b"")
+        told = await ended
+        # Where an application is being asked already, the end of the connection says it.
+        assert told.startswith((b"HTTP/1.1 408", b"HTTP/1.1 405")) or b"POST" in begun
+        assert b"500325" not in told
+
+
+async def test_a_connection_that_sends_only_what_was_asked_before_ends_when_it_is_idle(hot, monkeypatch):
+    async with hot.line() as line:
+        await line.ask(HOT)
+    monkeypatch.setattr("bhavcast.gateway.connection.REQUEST_S", 0.05)
+    async with hot.line() as line:
+        await line.ask(HOT)
+        (protocol,) = protocols(hot)
+        assert protocol.timeout_keep_alive_task is None
+        await until(lambda: protocol.timeout_keep_alive_task is not None)
+        protocol._used_at -= 1000
+        protocol.timeout_keep_alive_handler()
+        assert await line.ended() == b""
+
+
 async def test_pipelines_cut_anywhere_are_answered_in_their_order(venue):
     asked = ["500325", "", "532540", "500520", "", "", "500112", "500325"]
     whole = b"".join(request(f"/api/stock/{symbol}") if symbol else COLD for symbol in asked)

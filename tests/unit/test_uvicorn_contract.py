@@ -36,6 +36,7 @@ def test_every_method_that_is_overridden_exists_and_takes_what_it_is_given():
         "send_400_response": ["self", "msg"],
         "on_message_begin": ["self"],
         "on_headers_complete": ["self"],
+        "handle_websocket_upgrade": ["self"],
         "on_body": ["self", "body"],
         "on_message_complete": ["self"],
         "timeout_keep_alive_handler": ["self"],

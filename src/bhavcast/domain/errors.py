@@ -90,6 +90,12 @@ class TooLarge(BhavcastError):
     code, status = "too_large", 413
 
 
+class RequestTimeout(BhavcastError):
+    """A request did not come whole in time."""
+
+    code, status, temporary = "request_timeout", 408, True
+
+
 class Malformed(BhavcastError):
     """What came is not HTTP."""
 

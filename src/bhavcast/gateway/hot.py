@@ -18,7 +18,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from bhavcast.board.board import Row
 from bhavcast.domain.errors import BhavcastError, HeadersTooLarge, Malformed, UrlTooLong
-from bhavcast.gateway import quotes
+from bhavcast.gateway import connection, quotes
 from bhavcast.gateway.connection import Connection
 from bhavcast.gateway.gateway import Gateway, fresh
 from bhavcast.telemetry.metrics import HttpCounters, RouteCounter
@@ -191,6 +191,7 @@ class HotProtocol(Connection):
     def on_message_complete(self) -> None:
         """End a request."""
         self._between = self._heading = True
+        self._coming = False
         if self._answer is None:
             if self.cycle is not None:
                 super().on_message_complete()
@@ -215,6 +216,15 @@ class HotProtocol(Connection):
                 if not self.host_allowed(value.decode("latin-1")):
                     return False
         return hosts == 1
+
+    def _overdue(self) -> None:
+        deadline, self._deadline = self._deadline, None
+        if self._between and deadline is not None and self._used_at > deadline.when() - connection.REQUEST_S:
+            # It was answered since, with a ready answer, which leaves no other trace: the connection is idle at most.
+            if self.timeout_keep_alive_task is None:
+                self._arm()
+            return
+        super()._overdue()
 
     # -- keep-alive -------------------------------------------------------------------------------------------------
 
