@@ -79,7 +79,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode_message = msgspec.msgpack.Decoder(Message).decode
 _decode_snapshot = msgspec.msgpack.Decoder(Snapshot).decode
 # What a MessagePack decoder can say to arbitrary bytes (bad UTF-8 and times, unhashable keys, deep nesting included).
-_UNDECODABLE: Final = (msgspec.DecodeError, ValueError, TypeError, OverflowError, RecursionError)
+UNDECODABLE: Final = (msgspec.DecodeError, ValueError, TypeError, OverflowError, RecursionError)
 
 
 def encode(what: Message | Snapshot) -> bytes:
@@ -91,7 +91,7 @@ def decode(payload: bytes | memoryview) -> Message:
     """Read a message; raise BadRecord for anything else and for a version this program does not know."""
     try:
         message = _decode_message(payload)
-    except _UNDECODABLE as error:
+    except UNDECODABLE as error:
         raise BadRecord(f"not a message: {error}") from error
     if message.version != VERSION:
         raise BadRecord(f"a message of version {message.version}; this program reads version {VERSION}")
@@ -102,7 +102,7 @@ def decode_snapshot(payload: bytes | memoryview) -> Snapshot:
     """Read a snapshot; raise BadRecord for anything else and for a version this program does not know."""
     try:
         snapshot = _decode_snapshot(payload)
-    except _UNDECODABLE as error:
+    except UNDECODABLE as error:
         raise BadRecord(f"not a snapshot: {error}") from error
     if snapshot.version != VERSION:
         raise BadRecord(f"a snapshot of version {snapshot.version}; this program reads version {VERSION}")
