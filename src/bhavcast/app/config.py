@@ -78,6 +78,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     connections: Annotated[int, _says("streaming clients at once", 10_000, unit="connections", ge=1, le=1_000_000)] = (
         10_000
     )
+    sockets: Annotated[
+        int, _says("connections at once, streams and all others", 12_000, unit="connections", ge=1, le=1_000_000)
+    ] = 12_000
     body_bytes: Annotated[int, _says("longest body of a request", 65_536, unit="bytes", ge=1024, le=16_777_216)] = (
         65_536
     )

@@ -134,7 +134,7 @@ class Unavailable(BhavcastError):
 
 
 class TooManyConnections(Unavailable):
-    """The gateway already serves as many streaming clients as it takes."""
+    """The gateway already has as many streaming clients, or connections, as it takes."""
 
     code = "too_many_connections"
     retry_after = 10

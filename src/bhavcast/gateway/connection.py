@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from bhavcast.domain.errors import BhavcastError, RequestTimeout
+from bhavcast.domain.errors import BhavcastError, RequestTimeout, TooManyConnections
 from bhavcast.gateway import problems
 
 REQUEST_S: Final = 10.0  # from the first byte of a request to its last; of a new connection, from its beginning
@@ -21,6 +21,8 @@ class Connection(HttpToolsProtocol):
     behind it is not the newest: it would never hear of it, and go on for ever.
     """
 
+    most: int = 2**31  # connections at once
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._running: Any = None
@@ -30,8 +32,11 @@ class Connection(HttpToolsProtocol):
     # -- the time of a request --------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # a stream's transport
-        """Wait for the first request, not for ever."""
+        """Wait for the first request, not for ever; or send one that is too many away."""
         super().connection_made(transport)
+        if len(self.connections) > self.most:
+            self._refuse(TooManyConnections(f"at most {self.most} connections are kept"))
+            return
         self._deadline = self.loop.call_later(REQUEST_S, self._overdue)
 
     def data_received(self, data: bytes) -> None:
@@ -64,9 +69,10 @@ class Connection(HttpToolsProtocol):
         # In place of an earlier answer it would be taken for that.
         if cycle is None or cycle.response_complete:  # type: ignore[redundant-expr]  # None at first
             body = problems.body(error)
+            more = [b"%b: %b\r\n" % (n.lower().encode(), v.encode()) for n, v in problems.headers(error).items()]
             head = [STATUS_LINE[error.status], b"content-type: %b\r\n" % problems.CONTENT_TYPE.encode()]
             head.append(b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body))
-            self.transport.write(b"".join([*head, body]))
+            self.transport.write(b"".join([head[0], *more, *head[1:], body]))
         self.transport.close()
 
     # -- what long-lived answers need -------------------------------------------------------------------------------
@@ -95,3 +101,8 @@ class Connection(HttpToolsProtocol):
         if running is not None and not running.response_complete:
             running.disconnected = True
             running.message_event.set()
+
+
+def limited(kind: type[asyncio.Protocol], most: int) -> type[asyncio.Protocol]:
+    """Return a class of connections that keeps so many of them at once."""
+    return type(kind.__name__, (kind,), {"most": most})

@@ -14,7 +14,7 @@ from websockets.server import ServerProtocol
 
 from bhavcast.domain.errors import UnknownRoute
 from bhavcast.gateway import burst, hot, rest, sse
-from bhavcast.gateway.connection import Connection
+from bhavcast.gateway.connection import Connection, limited
 from bhavcast.gateway.edge import CONSTANT_HEADERS, Edge, Gate
 from bhavcast.gateway.gateway import Gateway
 from bhavcast.gateway.pace import Pace
@@ -81,7 +81,7 @@ class GatewayServer:
         self._server = Quiet(
             uvicorn.Config(
                 edge,
-                http=protocol if hot_path else Connection,
+                http=limited(protocol if hot_path else Connection, limits.sockets),
                 ws=self._websocket,  # type: ignore[arg-type]  # uvicorn calls it as a class
                 lifespan="off",
                 log_config=None,
