@@ -47,6 +47,7 @@ class Transport(asyncio.Transport):
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.written += len(data)
+        assert bytes(data[:12]) != b"HTTP/1.1 500", "a fault of the service"
 
     def close(self) -> None:
         self.ended = True

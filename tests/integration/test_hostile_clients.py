@@ -411,7 +411,16 @@ async def test_bytes_that_two_readers_would_cut_differently_end_the_connection(v
 
 
 @pytest.mark.parametrize(
-    ("headers", "code"), [(("Host: localhost", "Host: evil.example"), 421), (("Host: evil.example",), 421), ((), 421)]
+    ("headers", "code"),
+    [
+        (("Host: localhost", "Host: evil.example"), 421),
+        (("Host: evil.example",), 421),
+        ((), 421),
+        *[
+            ((f"Host: {host}",), 421)
+            for host in ("localhost:99x", "localhost:65536", "[::1", "localhost/x", "x@localhost", "::1:1")
+        ],
+    ],
 )
 async def test_a_host_that_is_not_exactly_ours_is_refused(venue, headers, code):
     (await venue.ask(request("/api/stock/500325", *headers, host=None))).refused(code, "foreign_host")
