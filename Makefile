@@ -35,7 +35,7 @@ LOCKED := install --require-hashes --requirement
 FAST := not slow and not browser and not acceptance
 SHARED := not browser and not acceptance
 
-.PHONY: help run setup check test lint fuzz bench lock clean FORCE
+.PHONY: help run setup check test lint fuzz bench docs lock clean FORCE
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -46,6 +46,7 @@ help:
 	@echo "make setup   only the environment: .venv/bin/bhavcast"
 	@echo "make bench   the benchmarks"
 	@echo "make fuzz    one target of tests/fuzz for ten minutes (TARGET=websocket SECONDS=3600)"
+	@echo "make docs    write everything again that is made from the product"
 	@echo "make lock    make the lock files again (UPGRADE=1 takes the newest releases)"
 	@echo "make clean   remove the environments and everything built"
 
@@ -79,6 +80,13 @@ fuzz: $(FUZZ_VENV)/.fuzz
 	@mkdir -p build/fuzz/$(TARGET)
 	@$(FUZZ_VENV)/bin/python -m tests.fuzz $(TARGET) -max_total_time=$(SECONDS) -timeout=20 -rss_limit_mb=3000 \
 		-artifact_prefix=build/fuzz/$(TARGET)- build/fuzz/$(TARGET) tests/fuzz/corpus/$(TARGET) $(ARGS)
+
+# Tables, transcripts and answers of the written pages, the vectors under tests/wire, the pages of commands and settings.
+# The commands' page is made aside: a fault must not leave an empty one.
+docs: $(VENV)/.wheel $(VENV)/.dev
+	@$(BIN)/python -m bhavcast.cli.page > build/commands.md && mv build/commands.md docs/reference/commands.md
+	@$(BIN)/bhavcast config docs > build/settings.md && mv build/settings.md docs/reference/settings.md
+	@$(BIN)/python -m tests.docs.refresh
 
 # The newest release of a package is taken only with UPGRADE=1; otherwise pins change only where pyproject.toml does.
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

@@ -16,8 +16,10 @@ from bhavcast.load.generator import LoadError
 SCENARIOS: dict[str, Callable[[Plan], Outcome]] = {
     "http-single": rest.http_single,
     "http-batch": rest.http_batch,
+    "http-under-stream": rest.http_under_stream,
     "stream-raw": streams.stream_raw,
     "stream-conflated": streams.stream_conflated,
+    "stream-slow": streams.stream_slow,
     "sim": writer.sim,
     "ingest": writer.ingest,
     "memory": memory.memory,

@@ -10,6 +10,9 @@ import sys
 
 from benchmarks.bus import PlayedBus
 from benchmarks.market import START_MS
+from bhavcast.access.allowance import Allowance
+from bhavcast.access.doorkeeper import Doorkeeper
+from bhavcast.access.keyring import Keyring
 from bhavcast.app.config import Limits
 from bhavcast.app.up import settle
 from bhavcast.board.board import Board
@@ -19,11 +22,17 @@ from bhavcast.gateway.gateway import Gateway
 from bhavcast.gateway.server import GatewayServer
 from bhavcast.telemetry.clock import MarketClock, SystemClock
 
+UNLIMITED = Allowance(
+    requests_per_second=10_000_000, requests_burst=10_000_000, streams_per_key=1_000_000, streams_per_address=1_000_000
+)
+
 
 async def serve(path: str, port: int, *, hot_path: bool) -> None:
     """Serve until killed; the port is opened once the board is there."""
     clock = SystemClock()
-    gateway = Gateway(Board(), clock, MarketClock(clock, start_ms=START_MS), Limits())
+    # Everything is asked and counted as ever; only the limit is out of reach.
+    keeper = Doorkeeper(Keyring(), clock, allowance=UNLIMITED)
+    gateway = Gateway(Board(), clock, MarketClock(clock, start_ms=START_MS), Limits(), keeper=keeper)
     reading = asyncio.create_task(relay(PlayedBus(path), gateway.replica, gateway))
     while not gateway.ready:
         await asyncio.sleep(0.01)

@@ -1,17 +1,21 @@
 """`http-single`, `http-batch`: CPU time of one answered request, against nginx, C and the guide's stack."""
 
+import tempfile
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from pathlib import Path
 
 from benchmarks import gateway, market, servers
 from benchmarks.measure import LOAD_CORE, SHARE, WAITED, Contender, Outcome, Plan, Reading, alternate
 from benchmarks.servers import Answer, Server
+from benchmarks.streams import SETTLE, Load
 from benchmarks.targets import PER_REQUEST
 from bhavcast.load import generator
 from bhavcast.load.cpu import CpuMeter
 
 CONNECTIONS = 64
+RATE = 200  # requests a second beside streams
 WARM_UP = 1.0  # seconds of load before the measurement
 ANSWER = "/answer"
 SINGLE = f"/api/stock/{market.HOT}"
@@ -88,3 +92,51 @@ def http_single(plan: Plan) -> Outcome:
 def http_batch(plan: Plan) -> Outcome:
     """Fifty quotes."""
     return _against("http-batch", BATCH, "nginx static file", plan, static=True)
+
+
+def http_under_stream(plan: Plan) -> Outcome:
+    """200 requests a second while 3,000 clients × 50 of 5,000 scrips are flushed at 10 Hz, 10,000 ticks/s."""
+    outcome = Outcome("http-under-stream")
+    load = Load(plan.scaled(3000), hz=10, ticks=10_000)
+    with tempfile.TemporaryDirectory(prefix="bhavcast-") as folder:
+        symbols = market.write_symbols(Path(folder), load.scrips)
+
+        def ask(server: Server) -> Reading:
+            with generator.http(
+                server.port, SINGLE, connections=16, seconds=plan.seconds * 2, rate=RATE, core=LOAD_CORE
+            ) as asking:
+                asking.wait_ready()
+                meter = CpuMeter(server.pids)
+                before = meter.read()
+                asking.start()
+                result = asking.finish()
+                cpu = meter.read().since(before)
+            if result.failures:
+                raise RuntimeError(f"{result.failures} of {result.requests} answers were errors")
+            return {
+                "HTTP p50|ms": result.p50_ms,
+                "HTTP p99|ms": result.p99_ms,
+                "HTTP longest|ms": result.max_ms,
+                "requests|/s": result.requests / result.seconds,
+                SHARE: cpu.used / result.seconds / 1e7,
+                WAITED: cpu.waited / result.seconds / 1e7,
+            }
+
+        def alone() -> Reading:
+            with gateway.running(scrips=load.scrips, ticks=load.ticks, batch=load.batch) as server:
+                return ask(server)
+
+        def under_stream() -> Reading:
+            with (
+                gateway.running(scrips=load.scrips, ticks=load.ticks, batch=load.batch) as server,
+                generator.stream(
+                    server.port, symbols, clients=load.clients, sample=load.sample, core=LOAD_CORE, sub=load.sub
+                ) as clients,
+            ):
+                clients.wait_ready()
+                time.sleep(SETTLE)
+                return ask(server)
+
+        alternate(outcome, [Contender("under stream", under_stream), Contender("alone", alone)], plan)
+    outcome.note(f"{RATE} requests a second; their time counts from when they were due")
+    return outcome

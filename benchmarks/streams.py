@@ -6,7 +6,7 @@ replica, encoding rows, joining and sending frames, and nothing else.
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,9 +15,11 @@ from benchmarks.measure import LOAD_CORE, SHARE, WAITED, Contender, Outcome, Pla
 from benchmarks.servers import Server
 from benchmarks.targets import PER_FRAME
 from bhavcast.load import generator
-from bhavcast.load.cpu import CpuMeter, CpuTime
+from bhavcast.load.cpu import CpuMeter, CpuTime, resident_bytes
 from bhavcast.load.generator import StreamResult
 
+DEAF = 5
+WITH_DEAF, WITHOUT_DEAF = "with five that never read", "without them"
 SETTLE = 1.0  # seconds between the last subscription and the measurement
 BATCH_S = 0.005  # what ticks within this time is at most one message of the bus …
 BATCH, BIG_BATCH, BIG_ABOVE = 20, 100, 20_000  # … of so many ticks, and of more where there are more than that a second
@@ -99,7 +101,9 @@ class Seen(NamedTuple):
         }
 
 
-def observe(server: Server, symbols: Path, load: Load, seconds: float, **texts: str) -> Seen:
+def observe(
+    server: Server, symbols: Path, load: Load, seconds: float, *, deaf: int = 0, texts: Mapping[str, str] = {}
+) -> Seen:
     """Subscribe all clients to a server that runs, and measure."""
     with generator.stream(
         server.port,
@@ -108,8 +112,9 @@ def observe(server: Server, symbols: Path, load: Load, seconds: float, **texts: 
         per_client=load.per_client,
         seconds=seconds,
         sample=load.sample,
+        deaf=deaf,
         core=LOAD_CORE,
-        **{"sub": load.sub} | texts,
+        **{"sub": load.sub, **texts},
     ) as clients:
         clients.wait_ready()
         time.sleep(SETTLE)
@@ -170,7 +175,7 @@ class Streams:
         def measure() -> Reading:
             load = self._load._replace(clients=max(int(self._load.clients * share), 1))
             with servers.flask_socketio(self._symbols, load.ticks) as server:
-                return observe(server, self._symbols, load, self._plan.seconds, **SOCKET_IO).reading()
+                return observe(server, self._symbols, load, self._plan.seconds, texts=SOCKET_IO).reading()
 
         return measure
 
@@ -206,4 +211,31 @@ def stream_conflated(plan: Plan) -> Outcome:
         alternate(outcome, contenders, plan)
     outcome.compare(PER_FRAME, "bhavcast", [C, C_MARKET])
     outcome.note("a value may wait for the whole flush period of 100 ms before it is sent")
+    return outcome
+
+
+def stream_slow(plan: Plan) -> Outcome:
+    """500 clients at `hz: 0`, with and without five more that subscribe the whole market and never read."""
+    outcome = Outcome("stream-slow")
+    load = Load(plan.scaled(500), hz=0, ticks=2000)
+    with tempfile.TemporaryDirectory(prefix="bhavcast-") as folder:
+        symbols = market.write_symbols(Path(folder), load.scrips)
+
+        def measure(deaf: int) -> Callable[[], Reading]:
+            def turn() -> Reading:
+                with gateway.running(scrips=load.scrips, ticks=load.ticks, batch=load.batch) as server:
+                    before = resident_bytes(server.pids)
+                    seen = observe(server, symbols, load, plan.seconds * 2, deaf=deaf)
+                    grown = resident_bytes(server.pids) - before
+                return seen.reading() | seen.delivered(load) | {"memory grown by|MiB": grown / 2**20}
+
+            return turn
+
+        contenders = [Contender(WITH_DEAF, measure(DEAF)), Contender(WITHOUT_DEAF, measure(0))]
+        alternate(outcome, contenders, plan)
+    outcome.compare("p99 publish → received", WITH_DEAF, [WITHOUT_DEAF])
+    outcome.compare(PER_FRAME, WITH_DEAF, [WITHOUT_DEAF])
+    outcome.note(
+        "those that never read are closed after 10 s, in the middle of the measurement; until then they are passed over"
+    )
     return outcome

@@ -27,6 +27,8 @@ TARGETS: Final = (
     Target("stream-conflated", f"bhavcast ÷ C send loop, {PER_FRAME}", "at most", 2.0),
     # The flush is every 100 ms; a value may wait for the whole of it.
     Target("stream-conflated", "bhavcast: p99 publish → received", "at most", 150),
+    Target("http-under-stream", "under stream: HTTP p99", "at most", 5.0, 2.0),
+    Target("stream-slow", "with five that never read ÷ without them, p99 publish → received", "at most", 1.1),
     Target("sim", "share of a core at 20,000 ticks/s", "at most", 60, 24),
     Target("ingest", "ticks/s on one core, batches of 20", "at least", 60_000, 150_000),
     Target("memory", "per client", "at most", 48, 15),

@@ -18,6 +18,7 @@ from bhavcast.flow import Ingest, ingest, recover
 from bhavcast.guard.guard import Guard
 from bhavcast.journal import reader
 from bhavcast.journal.writer import FileJournal
+from bhavcast.reference.past_days import PastDays
 from bhavcast.telemetry.clock import ManualClock, MarketClock
 
 RELIANCE = Instrument(symbol="500325", id="RELIANCE", name="RELIANCE INDUSTRIES LTD.", group="A", band=10)
@@ -76,6 +77,7 @@ class Line:
         self.market = MarketClock(self.clock, start_ms=moment(start), speed=speed)
         self.board = Board()
         self.bus = MemoryBus()
+        self.days = PastDays(folder / "days")
         self.feed = Script(self)
         calendar = calendar or Calendar.builtin()
         self.journal = FileJournal(folder, self.clock, boot_id=boot_id)
@@ -91,6 +93,8 @@ class Line:
             calendar=calendar,
             phase_of=calendar.phase,
             reload=lambda: self.universe,
+            keep_day=lambda day, ranges: self.days.keep(day, "sim", ranges),
+            spans=lambda today: self.days.spans(today, "sim", lambda symbol: self.board.rows[symbol].instrument.scale),
             endless=endless,
         )
 
@@ -106,6 +110,10 @@ class Line:
         found = reader.recover(self.folder, self.boot_id)
         await recover(self.line, found, found.token + 1)
         return self
+
+    def found(self) -> reader.Recovery:
+        """What a start would find now."""
+        return reader.recover(self.folder, self.boot_id)
 
     def go_to(self, market_ms: int) -> None:
         self.clock.advance((market_ms - self.market.now_ms()) / 1000 / self.speed)

@@ -25,7 +25,6 @@ from bhavcast.domain.tick import Source, Tick
 from bhavcast.gateway import quotes
 from bhavcast.gateway.gateway import Gateway
 from bhavcast.gateway.session import Session
-from bhavcast.hub import hub as hub_module
 from bhavcast.hub.cohort import SLICE, Cohort
 from bhavcast.hub.outbox import Outbox
 from bhavcast.telemetry.clock import ManualClock, MarketClock
@@ -153,7 +152,7 @@ class Client:
         if kind == "snap":
             self.in_snap = True
             assert pos is None
-            assert len(message["q"]) <= hub_module.PIECE
+            assert len(message["q"]) <= self.world.piece
         if kind == "sync":
             self.in_snap = False
         assert pos is None or kind in ("sync", "u", "hb"), f"{kind} has a position"
@@ -297,6 +296,7 @@ class World:
             limits=Limits(),
             later=lambda delay, call: self.timers.append((self.clock.monotonic() + delay, call)),
         )
+        self.gateway.hub.piece = self.piece
         self.gateway.hub.slice = SLICE if full_size else rng.choice((1, 8000, 16_000))
         self._snapshot_again()
         # Often few choices, so that many clients share a flush and are met in the middle of one.
@@ -477,7 +477,7 @@ class World:
         state, position = client.state, client.state.position
         if len(self.archive) >= 10 or position is None or not state.quotes or state._reshaping:
             return
-        if all(quote["rev"] <= position.rev for quote in state.quotes.values()):
+        if all(quote["rev"] <= position.rev for quote in state.quotes.values()) and state.subscribed:
             held = {symbol: dict(quote) for symbol, quote in state.quotes.items()}
             self.archive.append((client.kind, str(position), state.subscribed, state.fields, state.depth, held))
 
@@ -491,12 +491,12 @@ class World:
             return
         wire = Wire(kind, self.next_number())
         session = Session(self.gateway, wire, binary=wire.binary)
-        session.receive(
-            frames.write(
-                {"t": "resume", "id": 1, "pos": pos, "symbols": items, "fields": fields, "depth": depth},
-                binary=wire.binary,
-            )
-        )
+        cut = self.rng.randrange(len(items))  # in one message or in two
+        last = {"fields": fields, "depth": depth, "stamps": self.rng.random() < 0.5, "seen": position.rev}
+        for part in ({"symbols": items[:cut], "more": True}, {"symbols": items[cut:], **last}):
+            if part["symbols"]:
+                message = {"t": "resume", "id": 1, "pos": pos, **part}
+                session.receive(frames.write(message, binary=wire.binary))
         told = [frames.read(wire.read()) for _ in range(len(wire.frames))]
         session.close()
         answers = [message for message in told if message["t"] == "resumed"]
@@ -538,7 +538,6 @@ class World:
     def run(self, steps: int = 250) -> None:
         """Do so many things, then let everything come to rest, and compare."""
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(hub_module, "PIECE", self.piece)
             # The order of sets must not depend on where things lie in memory.
             patch.setattr(Outbox, "__hash__", lambda outbox: outbox.sink.number)
             patch.setattr(Session, "__hash__", lambda session: session.outbox.sink.number)

@@ -10,6 +10,7 @@ import { Market } from "./market.js";
 import { Movers } from "./movers.js";
 import { Scrip } from "./scrip.js";
 import { Search } from "./search.js";
+import { Door } from "./signin.js";
 import { themes } from "./theme.js";
 import { Watchlist } from "./watchlist.js";
 
@@ -19,6 +20,8 @@ const AGAIN_MS = 3_000;
 async function begin() {
   themes();
   const gateway = await locate();
+  const door = new Door(gateway);
+  await door.pass();
   const stream = new Bhavcast(gateway.socket, { hz: 5, fields: "full", depth: 5 });
   const wide = new Bhavcast(gateway.socket, { hz: 4, fields: "quote" });
 
@@ -52,6 +55,14 @@ async function begin() {
   };
 
   for (const each of [stream, wide]) each.on("change", ({ quote }) => header.witness(quote));
+  // A refused handshake looks like a lost gateway. Asking tells whether it is the session that is over.
+  stream.on("link", async ({ state }) => {
+    if ((state !== "waiting" && state !== "refused") || !(await door.pass())) return;
+    for (const each of [stream, wide]) {
+      each.retryNow();
+      each.connect();
+    }
+  });
   stream.on("hello", () => {
     learn();
     movers.refresh();

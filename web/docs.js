@@ -3,6 +3,7 @@
 
 import { find, make, mark, write } from "./dom.js";
 import { locate } from "./gateway.js";
+import { Door } from "./signin.js";
 import { themes } from "./theme.js";
 
 /** @typedef {{name: string, in: string, required?: boolean, description?: string, schema?: any}} Parameter */
@@ -14,6 +15,8 @@ const FIRST = { symbol: "RELIANCE", symbols: "RELIANCE,TCS,IDX:SENSEX" };
 
 /** @type {any} */
 let schemas = {};
+/** @type {Door|null} */
+let door = null;
 
 /**
  * @param {any} schema
@@ -51,19 +54,21 @@ function pretty(value) {
 }
 
 /**
+ * @param {string} method
  * @param {string} path
  * @param {Operation} operation
  * @param {string} origin
  */
-function route(path, operation, origin) {
+function route(method, path, operation, origin) {
   const parameters = operation.parameters ?? [];
-  const id = `GET-${path}`;
+  const id = `${method}-${path}`;
   return make(
     "section",
     { class: "route", id },
-    make("h3", {}, make("span", { class: "badge" }, "GET"), " ", make("a", { href: `#${id}` }, path)),
+    make("h3", {}, make("span", { class: "badge" }, method), " ", make("a", { href: `#${id}` }, path)),
     make("p", {}, ...prose(operation.description ?? operation.summary ?? "")),
-    ...attempt(path, parameters, origin),
+    // What changes something is not for trying out.
+    ...(method === "GET" ? attempt(path, parameters, origin) : []),
     ...Object.entries(operation.responses ?? {}).map(([status, response]) => answer(status, response)),
   );
 }
@@ -100,7 +105,12 @@ function attempt(path, parameters, origin) {
     said.hidden = false;
     write(said, "…");
     try {
-      const answered = await fetch(url(), { signal: AbortSignal.timeout(10_000) });
+      const ask = () => fetch(url(), { credentials: "include", signal: AbortSignal.timeout(10_000) });
+      let answered = await ask();
+      if (answered.status === 401) {
+        await door?.pass();
+        answered = await ask();
+      }
       const body = await answered.text();
       let text = body;
       if (answered.headers.get("content-type")?.includes("json")) text = pretty(JSON.parse(body));
@@ -189,6 +199,7 @@ function described(schema) {
 async function begin() {
   themes();
   const gateway = await locate();
+  door = new Door(gateway);
   mark(find("schema"), "href", `${gateway.origin}/openapi.json`);
   for (const block of document.querySelectorAll("[data-origin]")) {
     write(block, (block.textContent ?? "").replaceAll("//127.0.0.1:5000", gateway.origin.replace(/^https?:/, "")));
@@ -196,23 +207,25 @@ async function begin() {
   const schema = await gateway.get("/openapi.json");
   schemas = schema.components?.schemas ?? {};
   write(find("version"), `version ${schema.info.version}`);
-  /** @type {Map<string, [string, Operation][]>} */
+  /** @type {Map<string, [string, string, Operation][]>} */
   const groups = new Map();
   for (const [path, methods] of Object.entries(schema.paths)) {
-    const operation = methods.get;
-    if (!operation) continue;
-    const group = operation.tags?.[0] ?? "Other";
-    groups.set(group, [...(groups.get(group) ?? []), [path, operation]]);
+    for (const method of ["get", "post", "delete"]) {
+      const operation = methods[method];
+      if (!operation) continue;
+      const group = operation.tags?.[0] ?? "Other";
+      groups.set(group, [...(groups.get(group) ?? []), [method.toUpperCase(), path, operation]]);
+    }
   }
   find("routes").replaceChildren(
     ...[...groups].map(([group, routes]) =>
-      make("section", { id: `group-${group}` }, make("h2", {}, group), ...routes.map(([path, operation]) => route(path, operation, gateway.origin))),
+      make("section", { id: `group-${group}` }, make("h2", {}, group), ...routes.map(([method, path, operation]) => route(method, path, operation, gateway.origin))),
     ),
   );
   find("routes-contents").replaceChildren(
     ...[...groups].flatMap(([group, routes]) => [
       make("a", { href: `#group-${group}` }, group),
-      ...routes.map(([path]) => make("a", { href: `#GET-${path}`, class: "path" }, path)),
+      ...routes.map(([method, path]) => make("a", { href: `#${method}-${path}`, class: "path" }, method === "GET" ? path : `${method} ${path}`)),
     ]),
   );
   // What the address points to was not there yet when the browser looked for it.

@@ -34,10 +34,37 @@ export class Gateway {
   async get(path, query = {}, signal) {
     const url = new URL(path, this.origin);
     for (const [name, value] of Object.entries(query)) url.searchParams.set(name, String(value));
+    return this._ask(url, {}, signal);
+  }
+
+  /**
+   * Ask as who is signed in: the frontend's page is of another origin than its gateway.
+   * @param {URL} url
+   * @param {RequestInit} options
+   * @param {AbortSignal} [signal]
+   * @returns {Promise<any>}
+   */
+  async _ask(url, options, signal) {
     const deadline = AbortSignal.timeout(10_000);
-    const answer = await fetch(url, { signal: signal ? AbortSignal.any([signal, deadline]) : deadline });
+    const answer = await fetch(url, { credentials: "include", signal: signal ? AbortSignal.any([signal, deadline]) : deadline, ...options });
+    if (answer.status === 204) return null;
     if (answer.ok) return answer.json();
     throw new Refused(await answer.json().catch(() => ({ status: answer.status })));
+  }
+
+  /** @returns {Promise<{name: string, role: string, csrf: string|null}>} who this page is to the gateway */
+  session() {
+    return this.get("/api/session");
+  }
+
+  /** @param {string} key */
+  signIn(key) {
+    return this._ask(new URL("/api/session", this.origin), { method: "POST", headers: { Authorization: `Bearer ${key}` } });
+  }
+
+  async signOut() {
+    const { csrf } = await this.session();
+    return this._ask(new URL("/api/session", this.origin), { method: "DELETE", headers: { "X-CSRF-Token": csrf ?? "" } });
   }
 
   /** @returns {Promise<any>} */

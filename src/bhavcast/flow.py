@@ -7,9 +7,11 @@ from the bus to a gateway's clients. Why a reader can be brought up to date exac
 docs/explanation/state.md.
 """
 
+import asyncio
 import datetime
 import secrets
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
@@ -17,16 +19,19 @@ import msgspec
 import structlog
 
 from bhavcast.board.board import Board, Row
+from bhavcast.board.checkpoint import Checkpoint
 from bhavcast.board.staleness import Staleness
 from bhavcast.bus.port import Bus
 from bhavcast.domain import field as fields
+from bhavcast.domain import gap
 from bhavcast.domain.calendar import Calendar, at_ist, ist
 from bhavcast.domain.change import Change, Message
-from bhavcast.domain.errors import BusHole
-from bhavcast.domain.field import Values
+from bhavcast.domain.errors import BusHole, Unavailable
+from bhavcast.domain.field import Value, Values
 from bhavcast.domain.instrument import CANARY_SYMBOL, Instrument
 from bhavcast.domain.price import band_limits
 from bhavcast.domain.session import Phase, ScripClass
+from bhavcast.domain.span import SPANS, DayRange, DayRanges, Spans
 from bhavcast.domain.tick import Batch, FeedState, Source, Tick
 from bhavcast.domain.universe import Universe
 from bhavcast.feeds.port import Feed
@@ -45,6 +50,8 @@ CANARY_SOURCE: Final = Source(name="canary", mode="real", grade="tick")
 SECOND_S: Final = 1.0
 # A checkpoint also comes when this much has been written since the last: what is read at a recovery stays a second's work.
 CHECKPOINT_BYTES: Final = 16 * 1024 * 1024
+# Rows that are encoded for it between two batches.
+CHECKPOINT_SLICE: Final = 256
 # A virtual day is over this long after its last phase; then the clock is set to just before the next continuous session.
 AFTERGLOW_MS: Final = 5 * 60_000
 CURTAIN_MS: Final = 10_000
@@ -55,8 +62,10 @@ DAY_BEGINS_AT: Final = datetime.time(8)
 class Ingest:
     """The one writer and what it works with.
 
-    `reload` reads the reference data, `asked` tells (once) that someone wants that done now. `endless`: a virtual clock
-    goes on to the next session by itself.
+    `reload` reads the reference data, `asked` tells (once) that someone wants that done now. `keep_day` stores the ranges
+    of a day that is over, `spans` tells what those before a day add up to. `trade` gives a market that is made up another
+    universe, whose day it then begins anew; None where others say what is traded. `endless`: a virtual clock goes on to
+    the next session by itself.
     """
 
     feed: Feed
@@ -71,10 +80,17 @@ class Ingest:
     phase_of: Callable[[ScripClass, int], Phase]
     reload: Callable[[], Universe]
     asked: Callable[[], bool] = lambda: False
+    keep_day: Callable[[datetime.date, DayRanges], None] = lambda day, ranges: None
+    spans: Callable[[datetime.date], Spans] = lambda day: {}
     sweep_s: float = 0.25
     checkpoint_s: float = 30.0
+    trade: Callable[[Universe], None] | None = None
     endless: bool = False
+    traded: Universe | None = None
+    # What others want done by the one writer, between two batches.
+    errands: deque[Callable[[], Awaitable[None]]] = field(default_factory=lambda: deque(maxlen=64))
     due: dict[str, float] = field(default_factory=dict)
+    making: Checkpoint | None = None
     said: dict[str, Any] = field(default_factory=dict)
     began: int = 0  # market time of the start
     ticks: int = 0
@@ -113,8 +129,10 @@ async def recover(line: Ingest, found: Recovery, token: int) -> None:
     line.began = line.market.now_ms()
     if found.snapshot is not None:
         line.board.load(found.snapshot)
+        line.last_said = found.snapshot.market
     known = [row.instrument for row in line.board.order]
-    instruments = [CANARY, *line.reload().instruments.values(), *line.feed.instruments()]
+    universe = line.traded = line.reload()
+    instruments = [CANARY, *universe.instruments.values(), *line.feed.instruments()]
     line.board.add(instruments)
     redefined = known != [row.instrument for row in line.board.order]
     line.board.token = token
@@ -131,35 +149,89 @@ async def recover(line: Ingest, found: Recovery, token: int) -> None:
         await begin(line, planned=first or found.continues, reason=reason)
 
 
-async def begin(line: Ingest, *, planned: bool, reason: str) -> None:
-    """Begin an epoch, and a day with it where the trading date is another. `planned`: nothing was lost on the way."""
+async def begin(line: Ingest, *, planned: bool, reason: str, imported: bool = False) -> None:
+    """Begin an epoch, and a day with it where the trading date is another.
+
+    `planned`: nothing was lost on the way. `imported`: reference data was, and is taken up.
+    """
     now, board = line.market.now_ms(), line.board
+    today = line.calendar.trading_date(now)
+    await asyncio.to_thread(keep_day, line, today)
+    known = board.rev
     stamp = datetime.datetime.fromtimestamp(line.clock.wall_ms() / 1000, datetime.UTC)
     board.begin(f"{stamp:%Y%m%dT%H%MZ}-{secrets.token_hex(8)}", line.clock.wall_ms() * 1000, board.token)
-    day = line.calendar.trading_date(now).isoformat()
-    if board.facts.get("day") != day:
-        universe = line.reload()
+    day, ended = today.isoformat(), board.facts.get("day")
+    fresh = ended != day or imported
+    universe = line.reload() if fresh or line.traded is None else line.traded
+    if fresh:
         board.add(universe.instruments.values())
-        # An official close of the day that ends, or of a later one that was slept through, is better than what was seen.
-        official = universe.date is not None and universe.date.isoformat() >= board.facts.get("day", "9999")
-        board.roll(lambda row: opening(row, universe, official=official))
-        board.facts["day"] = day
         board.facts["indices"] = msgspec.to_builtins(universe.indices)
         line.guard.roll()
         line.staleness.forget()
+    if ended != day:
+        # An official close of the day that ends, or of a later one that was slept through, is better than what was seen.
+        official = universe.date is not None and universe.date.isoformat() >= (ended or "9999")
+        board.roll(lambda row: opening(row, universe, seen=close_of(row), official=official))
+        board.facts["day"] = day
+        if line.trade is not None and universe != line.traded:
+            trade(line, universe)
+    elif imported and line.trade is not None:
+        official = universe.date is not None and universe.date < today
+        board.roll(lambda row: opening(row, universe, seen=row.values[fields.PREVIOUS_CLOSE], official=official))
+        trade(line, universe)
+    else:
+        board.complete(lambda row: opening(row, universe, seen=None, official=True))
+    board.facts[SPANS] = await asyncio.to_thread(line.spans, today)
+    if not planned:
+        since = line.last_said or now
+        ledger = gap.opened(board.facts.get("gaps", []), "epoch", None, since, known, reason)
+        board.facts["gaps"] = gap.closed(ledger, "epoch", None, now, board.rev)
     line.said.clear()
+    line.making = None
     snapshot = board.snapshot(now, planned=planned)
     line.journal.begin(snapshot)
     await line.bus.begin(snapshot)
     log.info("epoch begins", epoch=board.epoch, rev=board.rev, rows=len(board.order), day=day, reason=reason)
 
 
-def opening(row: Row, universe: Universe, *, official: bool) -> Values:
-    """Return what a scrip's day begins with: the previous close, and the limits it gives."""
+def trade(line: Ingest, universe: Universe) -> None:
+    """Let the market that is made up begin its day with a universe, from the previous closes that the board has."""
+    closes = {row.symbol: row.values[fields.PREVIOUS_CLOSE] for row in line.board.order}
+    known = {symbol: close for symbol, close in closes.items() if isinstance(close, int)}
+    line.traded = universe
+    if line.trade is not None:
+        line.trade(msgspec.structs.replace(universe, closes=universe.closes | known))
+
+
+def keep_day(line: Ingest, today: datetime.date) -> None:
+    """Keep the highs and lows of the day that is over, if one is."""
+    ended = line.board.facts.get("day")
+    if ended is not None and ended != today.isoformat():
+        figures = ((row, row.values[fields.HIGH], row.values[fields.LOW]) for row in line.board.order)
+        ranges = {
+            row.symbol: DayRange(high, low, row.instrument.scale)
+            for row, high, low in figures
+            if isinstance(high, int) and isinstance(low, int)
+        }
+        try:
+            line.keep_day(datetime.date.fromisoformat(ended), ranges)
+        except Unavailable as error:
+            log.warning("the ranges of the day could not be kept", day=ended, why=error.detail)
+
+
+def close_of(row: Row) -> Value:
+    """Return the close of the day that ends, as far as it was seen; of a scrip that did not trade, the one before."""
     values = row.values
-    seen = values[fields.CLOSE_PRICE] or values[fields.CURRENT_PRICE]
+    return values[fields.CLOSE_PRICE] or values[fields.CURRENT_PRICE] or values[fields.PREVIOUS_CLOSE]
+
+
+def opening(row: Row, universe: Universe, *, seen: Value, official: bool) -> Values:
+    """Return what a scrip's day begins with: the previous close, and the limits it gives.
+
+    `seen` is the close that the board knows of; `official`: the universe knows better.
+    """
     known = universe.closes.get(row.symbol)
-    close = ((known or seen) if official else (seen or known)) or values[fields.PREVIOUS_CLOSE]
+    close = (known or seen) if official else (seen or known)
     if not isinstance(close, int):
         return {}
     band, tick = row.instrument.band, row.instrument.tick
@@ -193,6 +265,8 @@ def todays(line: Ingest, batch: Batch) -> Batch:
 async def keep_appointments(line: Ingest) -> None:
     """Do what the time asks for rather than a tick."""
     now = line.market.now_ms()
+    while line.errands:
+        await line.errands.popleft()()
     if line.is_due("sweep", line.sweep_s):
         states: dict[str, FeedState] = {line.feed.source.name: line.feed.state, CANARY_SOURCE.name: "live"}
         if changes := line.staleness.sweep(now, states):
@@ -201,19 +275,14 @@ async def keep_appointments(line: Ingest) -> None:
         beat = Tick(CANARY.symbol, now, {fields.LAST_TRADE_TIME: now})
         await line.say(changes=line.board.apply(CANARY_SOURCE, [beat]), facts=news(line, now))
         if line.asked():
-            await redefine(line)
-    if line.is_due("checkpoint", line.checkpoint_s) or line.journal.tail > CHECKPOINT_BYTES:
-        line.journal.checkpoint(line.board.snapshot(now))
-
-
-async def redefine(line: Ingest) -> None:
-    """Take up reference data at once rather than at the day roll: a planned epoch, in which scrips may mean other things."""
-    universe = line.reload()
-    line.board.add(universe.instruments.values())
-    line.board.facts["indices"] = msgspec.to_builtins(universe.indices)
-    line.guard.roll()
-    line.staleness.forget()
-    await begin(line, planned=True, reason="reference data was imported")
+            await begin(line, planned=True, reason="reference data was imported", imported=True)
+    if line.is_due("checkpoint", line.checkpoint_s) or (
+        line.journal.tail > CHECKPOINT_BYTES and not line.journal.failing
+    ):
+        line.making = line.making or Checkpoint(line.board)
+    if line.making is not None and line.making.ahead(CHECKPOINT_SLICE):
+        line.journal.checkpoint(line.making.finish(now))
+        line.making = None
 
 
 async def roll(line: Ingest) -> None:
@@ -256,11 +325,32 @@ def news(line: Ingest, now: int) -> dict[str, Any]:
         "clock": line.market.state(),
         "feeds": {line.feed.source.name: describe(line.feed)},
         "journal": {"state": "failing" if line.journal.failing else "ok", "reason": line.journal.failing},
+        "gaps": gaps(line, now),
         **line.guard.facts(),
     }
     fresh = {name: fact for name, fact in facts.items() if line.said.get(name) != fact}
     line.said.update(fresh)
     return fresh
+
+
+def gaps(line: Ingest, now: int) -> gap.Ledger:
+    """Return the ledger of gaps as it is now: one begins where the journal or a source fails, and ends with that."""
+    ledger: gap.Ledger = line.board.facts.get("gaps", [])
+    feed, rev = line.feed, line.board.rev
+    failed = feed.state in ("stale", "failed")
+    failing: tuple[tuple[gap.Kind, str | None, str | None], ...] = (
+        ("journal", None, line.journal.failing),
+        ("feed", feed.source.name, f"the source is {feed.state}" if failed else None),
+    )
+    for kind, source, reason in failing:
+        before = ledger
+        if reason is not None:
+            ledger = gap.opened(ledger, kind, source, now, rev, reason)
+        else:
+            ledger = gap.closed(ledger, kind, source, now, rev)
+        if ledger is not before:
+            log.warning("gap begins" if reason else "gap ends", kind=kind, source=source, rev=rev, reason=reason)
+    return ledger
 
 
 def describe(feed: Feed) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """A real Chromium, and the whole system as a user starts it."""
 
+import json
 import os
 import re
 import shutil
@@ -122,6 +123,14 @@ class System:
                 setattr(self, "gateway" if found[1] == "page" else "frontend", found[2])
             if "Ctrl-C" in line:
                 is_up.set()
+
+    def keys(self, *arguments: str) -> Any:
+        """Change its keys; return what the command says."""
+        command = Path(sysconfig.get_path("scripts")) / "bhavcast"
+        done = subprocess.run(
+            [command, "keys", *arguments, "--json", "--data", str(self.data)], capture_output=True, check=True
+        )
+        return json.loads(done.stdout)
 
     def signal(self, number: signal.Signals) -> None:
         assert self.process is not None

@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Callable
 
+import httpx
 import pytest
 from playwright.sync_api import expect
 
@@ -194,6 +195,44 @@ def test_the_reference_lists_the_routes_and_tries_them(system, open_tab):
         expect(route.locator("pre").first).to_contain_text('"symbol": "500325"')
         expect(tab.page.locator("#start pre").first).to_contain_text(f"curl {system.gateway}/api/stock/RELIANCE")
         tab.assert_content(system.gateway, system.frontend)
+
+
+@pytest.mark.parametrize("where", ["gateway", "frontend"])
+def test_whoever_has_a_key_signs_in_and_out_and_a_revoked_key_ends_it(system, open_tab, where):
+    text = system.keys("create", "--name", "desk")["key"]
+    deadline = time.monotonic() + 5
+    while httpx.get(f"{system.gateway}/api/indices").status_code != 401:
+        assert time.monotonic() < deadline, "the system has not heard of the key"
+        time.sleep(0.05)
+    tab = open_tab()
+    tab.expected_complaint = "401"
+    tab.page.goto(getattr(system, where) + "/")
+    door = tab.page.locator("#door")
+    door.locator("input").fill("bhk_wrong")
+    door.get_by_role("button", name="Sign in").click()
+    expect(door.locator("[role=alert]")).to_contain_text("expected a key")
+    door.locator("input").fill(text)
+    door.get_by_role("button", name="Sign in").click()
+    expect(door).to_have_count(0)
+    expect(tab.page.locator("#link")).to_have_text("live")
+    until(tab, "ten prices", lambda: len(shown_prices(tab)) == 10)
+    (cookie,) = tab.context.cookies()
+    assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
+    assert tab.page.evaluate("document.cookie") == ""
+    assert text not in str(tab.page.evaluate("JSON.stringify({...localStorage, ...sessionStorage})"))
+
+    tab.page.reload()
+    expect(tab.page.locator("#link")).to_have_text("live")
+    tab.page.get_by_role("button", name="Sign out desk").click()
+    expect(door).to_be_visible()
+    assert tab.context.cookies() == []
+    door.locator("input").fill(text)
+    door.get_by_role("button", name="Sign in").click()
+    expect(tab.page.locator("#link")).to_have_text("live")
+
+    system.keys("revoke", "desk")
+    expect(door).to_be_visible()
+    tab.assert_content(system.gateway, system.frontend)
 
 
 def test_the_page_fits_a_phone(system, open_tab):

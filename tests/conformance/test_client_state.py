@@ -145,7 +145,8 @@ class Player:
                 self.do("show", {name: message[name] for name in ("fields", "depth", "hz") if name in message})
         if isinstance(message.get("id"), int):
             self.ids[message["id"]] = [each for each in self.fresh if each["t"] == kind]
-        self.fresh = []
+        if not message.get("more"):
+            self.fresh = []
 
     def hear(self, message: dict[str, Any]) -> None:
         asked = self.ids.get(message.get("id"), [])  # type: ignore[arg-type]  # null is nobody's

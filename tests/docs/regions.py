@@ -86,7 +86,8 @@ async def _http(rest: str) -> str:
     _, path = request.split(" ", 1)
     asked = dict(line.split(": ", 1) for line in headers)
     async with Stage() as stage:
-        answer = await stage.get(path, **asked)
+        # Its own name would be another at every making.
+        answer = await stage.get(path, **{"X-Request-ID": "7f3c2a91-2b"} | asked)
     lines = [f"$ curl -i 'http://127.0.0.1:5000{path}'"]
     lines[0] += "".join(f" -H '{name}: {value}'" for name, value in asked.items())
     lines.append(f"HTTP/1.1 {answer.status_code} {answer.reason_phrase}")

@@ -17,6 +17,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
+from bhavcast.access.doorkeeper import Doorkeeper
 from bhavcast.app.config import Limits
 from bhavcast.board.board import Board
 from bhavcast.bus.memory import MemoryBus
@@ -127,14 +128,19 @@ class Still(SystemClock):
 class Stage:
     """The gateway, and the hand that moves its market."""
 
-    def __init__(self, *, limits: Limits | None = None) -> None:
+    def __init__(self, *, limits: Limits | None = None, keeper: Doorkeeper | None = None) -> None:
         self.bus = MemoryBus()
         self.clock = Still()
         self.market = MarketClock(self.clock, start_ms=NOW, speed=0.0)
         self.board = Board()
         self.board.add(SCRIPS)
         self.gateway = Gateway(
-            replica=Board(), clock=self.clock, market=self.market, limits=limits or Limits(), heartbeat_ms=60_000
+            replica=Board(),
+            clock=self.clock,
+            market=self.market,
+            limits=limits or Limits(),
+            heartbeat_ms=60_000,
+            keeper=keeper,
         )
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]

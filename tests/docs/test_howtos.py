@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -30,6 +31,7 @@ BLOCK: Final = re.compile(
 UP_WITHIN_S: Final = 40.0
 DOWN_WITHIN_S: Final = 15.0
 RUN_WITHIN_S: Final = 60.0
+UNVERIFIED: Final = ssl._create_unverified_context()  # whether it is there is asked, not who it is
 PORTS: Final = ("5000", "5001", "8080", "8082")
 SCRIPTS: Final = Path(sys.executable).parent
 
@@ -182,8 +184,10 @@ def _wait_until_ready(process: subprocess.Popen[str], port: str, log: Path) -> N
     deadline = time.monotonic() + UP_WITHIN_S
     while time.monotonic() < deadline:
         assert process.poll() is None, f"it ended: {log.read_text()}"
+        scheme = "https" if "https://" in log.read_text() else "http"
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health/ready", timeout=1) as answer:
+            address = f"{scheme}://127.0.0.1:{port}/health/ready"
+            with urllib.request.urlopen(address, timeout=1, context=UNVERIFIED) as answer:
                 if answer.status == 200 and "Ctrl-C stops it." in log.read_text():
                     return
         except OSError:

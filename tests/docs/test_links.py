@@ -81,7 +81,8 @@ def _words(text: str) -> list[str] | None:
     """Split a command as a shell would; None where it is a pattern with dots for what is left out."""
     if "…" in text or "FILE" in text or "SYMBOL" in text:
         return None
-    return shlex.split(text.strip())
+    words = shlex.split(text.strip())
+    return words[: words.index(">")] if ">" in words else words  # what a shell takes for itself
 
 
 def test_a_setting_of_every_page_exists():

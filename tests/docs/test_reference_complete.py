@@ -80,5 +80,9 @@ def test_every_setting_says_what_it_means_in_words_and_its_example_is_valid():
     for setting in SETTINGS.values():
         assert len(setting.meaning) > 10, setting.name
         example = ",".join(setting.example) if isinstance(setting.example, list) else str(setting.example)
-        others = {"BHAVCAST_SOURCE": "replay:x"} if setting.name == "speed" else {}
+        others = {
+            "speed": {"BHAVCAST_SOURCE": "replay:x"},
+            "tls.cert": {"BHAVCAST_TLS_KEY": "key.pem"},
+            "tls.key": {"BHAVCAST_TLS_CERT": "cert.pem"},
+        }.get(setting.name, {})
         load(environ={**others, setting.variable: example})

@@ -45,7 +45,20 @@ def error_of(done: subprocess.CompletedProcess[str]) -> str:
 def test_help_names_every_command():
     done = call("--help")
     assert done.returncode == 0
-    for name in ("up", "serve", "import", "record", "replay", "quote", "watch", "verify", "config", "bench", "version"):
+    for name in (
+        "up",
+        "serve",
+        "keys",
+        "import",
+        "record",
+        "replay",
+        "quote",
+        "watch",
+        "verify",
+        "config",
+        "bench",
+        "version",
+    ):
         assert re.search(rf"^  {name}\b", done.stdout, re.MULTILINE), name
 
 
@@ -83,7 +96,8 @@ def test_what_goes_into_a_pipe_has_no_colour_and_no_boxes(arguments, tmp_path):
         (["upp"], "Did you mean"),
         (["up", "--prot", "1"], "Did you mean --port?"),
         (["up", "--port", "x"], "port in --port — expected a whole number from 0 to 65535, got 'x'"),
-        (["up", "--host", "0.0.0.0"], "expected a loopback address such as 127.0.0.1, got '0.0.0.0'"),
+        (["up", "--host", "0.0.0.0"], "while there are no keys, got '0.0.0.0'"),
+        (["keys", "revoke"], "expected one key or more, got none"),
         (["up", "--config", "nowhere.toml"], "nowhere.toml — expected a configuration file"),
         (["serve", "nothing"], "nothing"),
         (["quote"], "expected one symbol or more, got none"),

@@ -12,6 +12,7 @@ from bhavcast.domain.calendar import Calendar, ist
 from bhavcast.domain.change import Message, Snapshot
 from bhavcast.domain.field import DAY_FIELDS
 from bhavcast.domain.instrument import CANARY_SYMBOL
+from bhavcast.domain.span import SPANS, Span
 from bhavcast.domain.tick import Tick
 from bhavcast.domain.universe import Universe
 from bhavcast.flow import curtain
@@ -90,6 +91,28 @@ async def test_a_close_of_years_ago_does_not(tmp_path):
     line = await traded(tmp_path, universe=old)
     await line.say(moment(f"{TUESDAY} 08:00:01"), [])
     assert_new_day(line, "500325", 151000)
+
+
+async def test_the_ranges_of_days_that_are_over_are_known_from_the_roll_on_and_after_a_restart(tmp_path):
+    line = await traded(tmp_path)
+    await line.play((f"{MONDAY} 10:00:00", [("500325", {field.HIGH: 152000, field.LOW: 150500})]))
+    assert line.board.facts[SPANS] == {}
+    await line.say(moment(f"{TUESDAY} 08:00:01"), [])
+    monday = Span(datetime.date.fromisoformat(MONDAY).toordinal(), 1, 152000, 150500)
+    assert line.board.facts[SPANS] == {"500325": [monday] * 3}
+    line.journal.close()
+    again = await Line(tmp_path, f"{TUESDAY} 09:00:00").start()
+    assert again.board.epoch == line.board.epoch
+    assert again.board.facts[SPANS] == {"500325": [list(monday)] * 3}
+
+
+async def test_a_folder_that_takes_no_ranges_does_not_end_the_day(tmp_path):
+    line = await traded(tmp_path)
+    (tmp_path / "days").write_text("in the way")
+    await line.play((f"{MONDAY} 10:00:00", [("500325", {field.HIGH: 152000, field.LOW: 150500})]))
+    await line.say(moment(f"{TUESDAY} 08:00:01"), [])
+    assert line.board.facts["day"] == TUESDAY
+    assert line.board.facts[SPANS] == {}
 
 
 async def test_a_holiday_and_a_weekend_show_the_day_before(tmp_path):

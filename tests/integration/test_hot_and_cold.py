@@ -1,17 +1,28 @@
 """The hot path answers what the framework answers: the same requests to both, over the same replica, byte for byte."""
 
+import asyncio
+import re
 from collections.abc import AsyncIterator
 
+import msgspec
 import pytest
 import pytest_asyncio
+import structlog
 
-from tests.docs.stage import EPOCH, NEXT_EPOCH
+from bhavcast.access.allowance import Allowance
+from bhavcast.access.doorkeeper import Doorkeeper
+from bhavcast.access.keyring import Keyring
+from bhavcast.domain.access import Key, digest
+from bhavcast.telemetry.clock import ManualClock, SystemClock
+from tests.docs.stage import EPOCH, NEXT_EPOCH, Still
 from tests.integration.venue import DESK, STRANGER, Answer, Line, Venue, request
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow]
 
-# `date` is the second it was answered in, the age is the moment's. Nothing of the connection is left out: both keep it.
-MOMENTARY = ("date", "x-bhavcast-age-ms")
+# `date` is the second it was answered in, the age is the moment's, the id the request's, and both take from one bucket.
+# Nothing of the connection is left out: both keep it.
+MOMENTARY = ("date", "x-bhavcast-age-ms", "x-request-id", "ratelimit-remaining", "ratelimit-reset")
+REQUEST_ID = re.compile(rb'"request_id":"[^"]+"')
 STOCK, BATCH = "/api/stock/", "/api/stocks/batch"
 TARGETS = (
     # names
@@ -178,7 +189,7 @@ async def both() -> AsyncIterator[Venue]:
 def told(answer: Answer) -> tuple[int, list[tuple[str, str]], bytes]:
     """Return what has to be equal; the order of headers tells a client nothing."""
     kept = sorted((name, "*" if name in MOMENTARY else value) for name, value in answer.headers)
-    return answer.status, kept, answer.body
+    return answer.status, kept, REQUEST_ID.sub(b'"request_id":"*"', answer.body)
 
 
 async def same(hot: Line, cold: Line, data: bytes) -> Answer:
@@ -307,3 +318,200 @@ async def test_a_ready_answer_follows_its_quote():
             venue.gateway.drain()
             for target in asked:
                 (await same(hot, cold, request(target))).refused(503, "draining")
+
+
+# -- who asks -----------------------------------------------------------------------------------------------------------
+
+VIEWER = Key(id="1", name="desk", role="viewer", sha256=digest("desk-key"), created=0)
+OPERATOR = Key(id="2", name="ops", role="operator", sha256=digest("ops-key"), created=0)
+EXPIRED = Key(id="3", name="old", role="viewer", sha256=digest("old-key"), created=0, expires=1)
+REVOKED = Key(id="4", name="gone", role="admin", sha256=digest("gone-key"), created=0, revoked=1)
+CREDENTIALS = (
+    (),
+    ("Authorization: Bearer desk-key",),
+    ("authorization: bearer   desk-key  ",),
+    ("X-API-Key: desk-key",),
+    ("X-API-Key: ops-key", "X-Request-ID: mine-1"),
+    ("Authorization: Basic ZGVzazprZXk=",),
+    ("Authorization: Basic ZGVzazprZXk=", "X-API-Key: desk-key"),
+    ("Authorization: Bearer",),
+    ("Authorization: Bearer wrong-key",),
+    ("X-API-Key: old-key",),
+    ("X-API-Key: gone-key",),
+    ("X-API-Key: " + "x" * 5000,),
+    ("X-API-Key: \xff",),
+    ("Authorization: Bearer desk-key", "X-API-Key: desk-key"),
+    ("X-API-Key: desk-key", "X-API-Key: desk-key"),
+    ("X-API-Key: desk-key", "Host: evil.example"),
+    ("X-API-Key: desk-key", f"Origin: {DESK}"),
+    ("X-API-Key: desk-key", f"Origin: {STRANGER}"),
+    ("X-API-Key: desk-key", "Forwarded: for=1.2.3.4"),
+    ("X-API-Key: desk-key", "X-Forwarded-For: 1.2.3.4", "X-Forwarded-Proto: https"),
+    ("X-Forwarded-For: 127.0.0.1",),
+    ("Cookie: bhavcast_session=none-of-ours",),
+    ("X-API-Key: desk-key", "X-Request-ID: " + "x" * 200),
+    ("X-API-Key: desk-key", 'X-Request-ID: a"b'),
+    ("X-API-Key: desk-key", "If-None-Match: *"),
+)
+
+
+def guarded(keys: tuple[Key, ...] = (VIEWER, OPERATOR, EXPIRED, REVOKED), **allowance: float) -> Doorkeeper:
+    given = Allowance(**{"failures_per_minute": 1_000_000, **allowance})  # type: ignore[arg-type]  # by name
+    return Doorkeeper(Keyring(keys), Still(), allowance=given)
+
+
+async def test_whoever_asks_gets_one_answer():
+    targets = (
+        STOCK + "500325",
+        STOCK + "999999",
+        BATCH + "?symbols=500325,999999",
+        "/api/indices",
+        "/health/ready",
+        "/api/no",
+    )
+    async with Venue(also_cold=True, keeper=guarded()) as venue:
+        await agree(venue, [request(target, *headers) for target in targets for headers in CREDENTIALS])
+        answers = [await venue.read(targets[0], *headers) for headers in CREDENTIALS[:12]]
+        assert [each.status for each in answers] == [401, 200, 200, 200, 200, 401, 200, 401, 401, 401, 401, 401]
+        assert [each.told["code"] for each in answers[-4:]] == [
+            "unauthenticated",
+            "key_expired",
+            "key_expired",
+            "unauthenticated",
+        ]
+        assert answers[4].header("x-request-id") == "mine-1"
+        assert answers[0].header("www-authenticate") == 'Bearer realm="bhavcast"'
+
+
+async def test_the_admin_routes_want_an_operator_whatever_else_is_open():
+    for keeper, name, status in (
+        (guarded(()), "X-API-Key: ops-key", 401),
+        (guarded(()), "Accept: */*", 401),
+        (guarded(), "X-API-Key: desk-key", 403),
+        (guarded(), "X-API-Key: ops-key", 409),  # this gateway runs without its sources
+    ):
+        async with Venue(also_cold=True, keeper=keeper) as venue:
+            asked = request("/api/admin/feeds/sim/pause", name, method="POST")
+            await agree(venue, [asked])
+            assert (await venue.ask(asked)).status == status
+
+
+async def test_one_request_too_many_gets_one_answer():
+    """Two doors that know nothing of each other, so that both count alike; no token comes back meanwhile."""
+    shown = []
+    for hot in (True, False):
+        door = guarded(requests_burst=3, requests_per_second=0.0001)
+        async with Venue(hot_path=hot, keeper=door) as venue, venue.line() as line:
+            answers = []
+            for name in ("desk-key", "ops-key", "wrong-key"):
+                target = STOCK + "500325"
+                answers += [await line.ask(request(target, f"X-API-Key: {name}")) for _ in range(5)]
+            shown.append([(told(each), each.header("ratelimit-remaining")) for each in answers])
+            for each in (answers[3], answers[4], answers[8], answers[13]):
+                assert each.refused(429, "rate_limited")["retry_after"] == 10_000
+            assert [each.header("ratelimit-remaining") for each in answers[:5]] == ["2", "1", "0", "0", "0"]
+            assert {each.header("ratelimit-limit") for each in answers} == {"3"}
+            assert (await line.ask(request("/"))).status == 429  # the address has no request left, for pages neither
+    assert shown[0] == shown[1]
+
+
+async def test_a_key_that_comes_goes_or_ends_is_felt_on_connections_that_are_open():
+    keyring = Keyring()
+    clock = SystemClock()
+    async with (
+        Venue(also_cold=True, keeper=Doorkeeper(keyring, clock)) as venue,
+        venue.line() as hot,
+        venue.line(venue.cold_port) as cold,
+    ):
+        bare, keyed = request(STOCK + "500325"), request(STOCK + "500325", "X-API-Key: desk-key")
+
+        async def asked(data: bytes) -> list[int]:
+            return [(await same(hot, cold, data)).status for _ in range(2)]
+
+        assert await asked(bare) == [200, 200]
+        assert await asked(keyed) == [401, 401]
+        keyring.replace([VIEWER])
+        assert await asked(bare) == [401, 401]
+        assert await asked(keyed) == [200, 200]
+        keyring.replace([msgspec.structs.replace(VIEWER, revoked=1)])
+        assert await asked(keyed) == [401, 401]
+        assert await asked(bare) == [401, 401]
+
+
+async def test_what_was_found_of_a_visitor_is_not_believed_past_the_end_of_the_key():
+    clock = ManualClock()
+    ends = msgspec.structs.replace(VIEWER, expires=clock.wall_ms() + 5000)
+    async with Venue(keeper=Doorkeeper(Keyring([ends]), clock)) as venue, venue.line() as line:
+        venue.gateway.clock = clock
+        keyed = request(STOCK + "500325", "X-API-Key: desk-key")
+        assert [(await line.ask(keyed)).status for _ in range(2)] == [200, 200]
+        clock.advance(4.9)
+        assert (await line.ask(keyed)).status == 200
+        clock.advance(0.1)
+        (await line.ask(keyed)).refused(401, "key_expired")
+
+
+async def test_a_ready_answer_without_a_key_is_nobodys_but_the_connections():
+    """The bytes are the same from every address, and each has its own allowance and its own right to read."""
+    door = guarded((), requests_burst=4, requests_per_second=0.0001)
+    async with Venue(keeper=door) as venue:
+        data = request(STOCK + "500325")
+        async with venue.line() as line:
+            assert [(await line.ask(data)).status for _ in range(5)] == [200] * 4 + [429]
+        reader, writer = await asyncio.open_connection("127.0.0.1", venue.port, local_addr=("127.0.0.2", 0))
+        other = Line(reader, writer)
+        assert [(await other.ask(data)).status for _ in range(5)] == [200] * 4 + [429]
+        writer.close()
+
+
+@pytest.mark.parametrize("hot", [True, False])
+async def test_a_head_or_url_without_end_is_refused_on_both_paths(hot: bool):
+    async with Venue(hot_path=hot) as venue:
+        for data, status, code in (
+            (b"GET /" + b"x" * 40_000, 414, "url_too_long"),
+            (b"GET /" + b"x" * 17_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", 414, "url_too_long"),
+            (b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 40_000, 431, "headers_too_large"),
+            (b"NONSENSE\r\n\r\n", 400, "malformed_request"),
+        ):
+            async with venue.line() as line:
+                await line.send(data)
+                answer = await line.answer()
+                answer.refused(status, code)
+                assert answer.header("x-content-type-options") == "nosniff"
+                assert await line.ended() == b""
+
+
+async def test_both_paths_log_the_same_and_never_a_key():
+    logged = []
+    for hot in (True, False):
+        async with Venue(hot_path=hot, keeper=guarded()) as venue, venue.line() as line:
+            venue.server.accesses.flush()
+            with structlog.testing.capture_logs() as lines:
+                for _ in range(3):
+                    await line.ask(request(STOCK + "500325?fields=ltp", "X-API-Key: desk-key"))
+                await line.ask(request(STOCK + "bhk_secret?fields=ltp", "X-API-Key: desk-key", "X-Request-ID: r-1"))
+                await line.ask(request(STOCK + "500325", "X-API-Key: wrong-key", "X-Request-ID: r-2"))
+                venue.server.accesses.flush()
+            text = repr(lines)
+            assert "-key" not in text
+            assert "secret" not in text
+            assert "ltp" not in text
+            kept = [each for each in lines if each["event"] in ("request", "requests")]
+            logged.append([{name: value for name, value in each.items() if name != "ms"} for each in kept])
+    assert logged[0] == logged[1]
+    sums = [each for each in logged[0] if each["event"] == "requests"]
+    assert sums == [
+        {
+            "event": "requests",
+            "log_level": "info",
+            "route": "/api/stock/{symbol}",
+            "key": "desk",
+            "status": 200,
+            "count": 3,
+        }
+    ]
+    singly = [each for each in logged[0] if each["event"] == "request"]
+    assert [(each["status"], each["code"], each["key"], each["request_id"]) for each in singly] == [
+        (404, "unknown_symbol", "desk", "r-1"),
+        (401, "unauthenticated", "-", "r-2"),
+    ]

@@ -8,6 +8,7 @@ from dataclasses import field as member
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from bhavcast.app.build import build
@@ -505,6 +506,59 @@ async def test_an_import_that_is_wanted_at_once_begins_a_planned_epoch_within_a_
     assert system.board.epoch == snapshot.epoch, "once"
     assert picture((again := await house.start()).board) == picture(system.board)
     assert again.quote("600003")["current_price"] == 500
+
+
+async def test_a_scrip_that_is_new_in_mid_day_has_its_previous_close_at_once(house):
+    system = await house.start()
+    await system.play(*TRADES)
+    held = system.quote()
+    new = Instrument(symbol="600003", id="NEW", name="NEW LTD.", band=10)
+    house.universe = replace_scrips(house.universe, {**house.universe.instruments, "600003": new})
+    house.universe = msgspec.structs.replace(house.universe, closes={**house.universe.closes, A: 1, "600003": 500})
+    house.asked.append(True)
+    await system.play((1.0, {}))
+    quote = system.quote("600003")
+    assert [quote[name] for name in ("previous_close", "lower_circuit", "upper_circuit")] == [500, 450, 550]
+    assert system.quote()["previous_close"] == held["previous_close"], "what the exchange began its day with stands"
+
+
+async def test_a_market_that_is_made_up_begins_its_day_anew_with_what_was_imported(house):
+    system = await house.start()
+    given: list[Universe] = []
+    system.line.trade = given.append
+    await system.play(*TRADES)
+    new = Instrument(symbol="600003", id="NEW", name="NEW LTD.")
+    yesterday = datetime.date.fromisoformat(system.day) - datetime.timedelta(1)
+    house.universe = msgspec.structs.replace(
+        replace_scrips(house.universe, {**house.universe.instruments, "600003": new}),
+        closes={A: 20_000, "600003": 500},
+        date=yesterday,
+    )
+    other = system.quote(B)["previous_close"]
+    house.asked.append(True)
+    await system.play((1.0, {}))
+    quote = system.quote()
+    assert quote["previous_close"] == 20_000
+    assert not {"current_price", "volume", "change", "high"} & quote.keys()
+    assert [universe.closes for universe in given] == [{A: 20_000, "600003": 500, B: other}]
+    await system.play((0.25, {A: price(20_100)}))
+    assert system.quote()["change"] == 100
+
+
+async def test_a_market_that_is_made_up_takes_an_import_at_the_day_roll_with_the_boards_closes(house):
+    system = await house.start()
+    given: list[Universe] = []
+    system.line.trade = given.append
+    await system.until("2026-11-23T15:00:00", a=10_300)
+    await system.until("2026-11-25T08:00:00")
+    assert given == [], "nothing was imported"
+    new = Instrument(symbol="600003", id="NEW", name="NEW LTD.")
+    house.universe = replace_scrips(house.universe, {**house.universe.instruments, "600003": new})
+    closes = {symbol: system.quote(symbol)["previous_close"] for symbol in (A, B)}
+    await system.until("2026-11-26T08:00:00")
+    assert [universe.closes[symbol] for universe in given for symbol in (A, B)] == list(closes.values())
+    await system.until("2026-11-27T08:00:00")
+    assert len(given) == 1
 
 
 # -- bus to clients ---------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import pytest_asyncio
 import structlog
 
 from bhavcast.domain import field
+from bhavcast.domain.span import SPANS, Span
 from tests.docs.stage import EPOCH, NEXT_EPOCH
 from tests.integration.venue import DESK, PAGE, STRANGER, Answer, Venue, request
 
@@ -23,6 +24,7 @@ ROUTES = (
     "/api/market/breadth",
     "/api/ranges/500325",
     "/api/feeds",
+    "/api/gaps",
     "/health",
     "/health/live",
     "/health/ready",
@@ -168,13 +170,16 @@ async def test_an_id_of_several_scrips_names_them(venue: Venue):
         ("/api/stocks?cursor=nonsense", 400, "bad_request", "cursor"),
         ("/api/market/movers?by=colour", 400, "bad_request", "by"),
         ("/api/market/movers?limit=201", 400, "bad_request", "limit"),
+        ("/api/gaps?symbol=999999", 404, "unknown_symbol", "symbol"),
+        ("/api/gaps?from=yesterday", 400, "bad_request", "from"),
+        ("/api/gaps?from=9999-99-99", 400, "bad_request", "from"),
         ("/api/ranges/999999", 404, "unknown_symbol", "symbol"),
         ("/api/nothing", 404, "not_found", None),
         ("/nothing", 404, "not_found", None),
         ("/nothing.json", 404, "not_found", None),
         ("/openapi.json/more", 404, "not_found", None),
         ("/openapi.json/openapi.json", 404, "not_found", None),
-        ("/ws", 404, "not_found", None),
+        ("/ws", 426, "bad_handshake", None),
         ("/api/stock/", 404, "not_found", None),
         ("/api/stock/500325/more", 404, "not_found", None),
         ("/api/stock", 404, "not_found", None),
@@ -208,9 +213,63 @@ async def test_the_market_is_told(hall: Venue):
     assert breadth["declines"] == 2
     ranges = (await hall.read("/api/ranges/RELIANCE")).told
     assert ranges["day"] == {"high": 1533.45, "low": 1532.65}
+    assert ranges["week"] == {"high": 1533.45, "low": 1532.65, "days": 1, "from": ranges["date"]}
     assert ranges["year"] == {"high": 1880.5, "low": 1005.35}
     assert (await hall.read("/api/feeds")).told["feeds"]["sim"]["state"] == "live"
     assert (await hall.read("/health")).told["status"] == "healthy"
+
+
+async def test_every_route_is_described_with_an_example(hall: Venue):
+    described = (await hall.read("/openapi.json")).told["paths"]
+    assert {"/ws", "/api/stream", "/api/stock/{symbol}", "/metrics"} <= described.keys()
+    for path, methods in described.items():
+        for method, told in methods.items():
+            good = {status: answer for status, answer in told["responses"].items() if status < "300"}
+            contents = [each for answer in good.values() for each in answer.get("content", {}).values()]
+            assert told["description"] or told["summary"], (method, path)
+            assert "204" in good or (all(each.get("examples") for each in contents) and contents), (method, path)
+    stream = described["/api/stream"]["get"]
+    assert {each["name"] for each in stream["parameters"]} == {"symbols", "hz", "fields", "depth", "Last-Event-ID"}
+    assert "text/event-stream" in stream["responses"]["200"]["content"]
+
+
+async def test_ranges_are_made_of_the_days_that_are_known_and_say_how_many(hall: Venue, monkeypatch):
+    week, year = Span(739_570, 2, 160000, 150000), Span(739_500, 40, 190000, 150000)
+    spans = {"500325": [week, None, year], "532540": [None, None, year]}
+    monkeypatch.setitem(hall.gateway.replica.facts, SPANS, spans)
+    told = (await hall.read("/api/ranges/RELIANCE")).told
+    assert told["week"] == {"high": 1600.0, "low": 1500.0, "days": 3, "from": "2025-11-15"}
+    assert told["month"] == {**told["day"], "days": 1, "from": told["date"]}
+    assert told["year"] == {"high": 1900.0, "low": 1005.35}, "the source's word, and what is known beyond it"
+    told = (await hall.read("/api/ranges/532540")).told
+    assert told["year"]["from"] == "2025-09-06"
+
+
+async def test_the_ledger_of_gaps_is_told_by_scrip_and_time(venue: Venue):
+    def gap(source: str | None, begin: int, end: int | None) -> dict:
+        kind = "journal" if source is None else "feed"
+        return {
+            "kind": kind,
+            "source": source,
+            "from": begin,
+            "to": end,
+            "from_rev": 1,
+            "to_rev": None,
+            "reason": "why",
+        }
+
+    day = 1_795_405_500_000  # 09:15 in India
+    ledger = [gap("sim", day, day + 1000), gap("other", day, day + 2000), gap(None, day, None)]
+    venue.gateway.replica.facts["gaps"] = ledger
+    told = (await venue.read("/api/gaps")).told["gaps"]
+    assert [each["source"] for each in told] == ["sim", "other", None]
+    assert told[0]["from"] == "2026-11-23T09:15:00.000+05:30"
+    assert told[2]["to"] is None
+    told = (await venue.read("/api/gaps?symbol=RELIANCE")).told["gaps"]
+    assert [each["source"] for each in told] == ["sim", None]
+    for moment in ("2026-11-23T09:15:01.500", "2026-11-23T09:15:01.500%2B05:30", "2026-11-23T03:45:01.5Z"):
+        told = (await venue.read(f"/api/gaps?from={moment}")).told["gaps"]
+        assert [each["source"] for each in told] == ["other", None], moment
 
 
 # -- what has not changed ---------------------------------------------------------------------------------------------------
@@ -482,7 +541,8 @@ async def test_a_fault_is_told_by_an_id_alone(monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr(type(venue.gateway), "feed_states", lambda _: 1 / 0)
         with structlog.testing.capture_logs() as logged:
             told = (await venue.read("/metrics")).refused(500, "internal")
-        assert logged[0]["incident"] in told["detail"]
+        (incident,) = [entry["incident"] for entry in logged if "incident" in entry]
+        assert incident in told["detail"]
         assert "division" not in told["detail"]
         assert "Traceback" not in told["detail"]
 

@@ -414,7 +414,7 @@ async def test_a_wrong_handshake_is_refused_in_the_one_shape(
             assert answer.header("sec-websocket-version") == "13"
         assert await line.ended() == b""
     (await still.read("/ws/else", *KEY)).refused(404, "not_found")
-    (await still.read("/ws")).refused(404, "not_found")
+    (await still.read("/ws")).refused(426, "bad_handshake")
     await until(lambda: not still.gateway.members)
 
 

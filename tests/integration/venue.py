@@ -12,12 +12,15 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from bhavcast.access.doorkeeper import Doorkeeper
 from bhavcast.app.config import Limits
 from bhavcast.board.board import Board
 from bhavcast.domain import field
 from bhavcast.domain.instrument import Instrument
 from bhavcast.domain.tick import Tick
-from bhavcast.gateway.edge import Gate
+from bhavcast.gateway.access_log import AccessLog
+from bhavcast.gateway.control import Control
+from bhavcast.gateway.edge import Gate, Record
 from bhavcast.gateway.pages import Page
 from bhavcast.gateway.server import GatewayServer
 from tests.docs.stage import NOW, PATIENCE_S, SIM, Stage
@@ -57,7 +60,18 @@ class Answer(NamedTuple):
         assert self.header("content-type") == "application/problem+json"
         told: dict[str, Any] = self.told
         assert {"type", "title", "status", "code", "detail"} <= told.keys()
-        assert told.keys() <= {"type", "title", "status", "code", "detail", "field", "retry_after", "candidates"}
+        assert told.keys() <= {
+            "type",
+            "title",
+            "status",
+            "code",
+            "detail",
+            "field",
+            "retry_after",
+            "candidates",
+            "request_id",
+        }
+        assert told.get("request_id") == self.header("x-request-id")
         assert (told["status"], told["code"]) == (status, code)
         assert told["type"] == f"/docs/errors#{code}"
         assert told["title"]
@@ -120,16 +134,44 @@ def request(
 class Venue(Stage):
     """The stage with more scrips, an allowed origin, a page, and a second server over the same replica if wanted."""
 
-    def __init__(self, *, limits: Limits | None = None, hot_path: bool = True, also_cold: bool = False) -> None:
-        super().__init__(limits=limits)
+    def __init__(
+        self,
+        *,
+        limits: Limits | None = None,
+        hot_path: bool = True,
+        also_cold: bool = False,
+        keeper: Doorkeeper | None = None,
+        control: Control | None = None,
+        record: Record | None = None,
+    ) -> None:
+        super().__init__(limits=limits, keeper=keeper)
         self.board.add(CARE)
+        self.recorded: list[dict[str, Any]] = []
+        self._record = record or (lambda **told: self.recorded.append(told))
+        self._control = control
         self.server = self._serve(self.listener, hot_path=hot_path)
         self.cold_listener = socket.create_server(("127.0.0.1", 0)) if also_cold else None
         self.cold = None if self.cold_listener is None else self._serve(self.cold_listener, hot_path=False)
 
     def _serve(self, listener: socket.socket, *, hot_path: bool) -> GatewayServer:
-        pages = {"/": PAGE}
-        return GatewayServer(self.gateway, listener, Gate(("gw.example",), (DESK,)), pages, dict, hot_path=hot_path)
+        return GatewayServer(
+            self.gateway,
+            listener,
+            Gate(("gw.example",), (DESK,)),
+            {"/": PAGE},
+            dict,
+            hot_path=hot_path,
+            access_log=AccessLog(),
+            control=self._control,
+            record=self._record,
+        )
+
+    @property
+    def cold_port(self) -> int:
+        """Return the port of the server without the hot path."""
+        assert self.cold_listener is not None
+        port: int = self.cold_listener.getsockname()[1]
+        return port
 
     async def begin(self, epoch: str = "20261123T0345Z-9f1c03ab77de5a20") -> None:
         await super().begin(epoch)

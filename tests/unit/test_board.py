@@ -2,14 +2,15 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bhavcast.board.board import LISTED, Board, Row
 from bhavcast.domain import field
-from bhavcast.domain.change import RowImage, Snapshot, fold
-from bhavcast.domain.errors import BusHole
+from bhavcast.domain.change import Folding, Message, RowImage, Snapshot, fold
+from bhavcast.domain.errors import BadRecord, BusHole
 from bhavcast.domain.field import Values
 from bhavcast.domain.instrument import Instrument
 from bhavcast.domain.tick import Source, Tick
@@ -336,3 +337,36 @@ def test_replicas_from_any_beginning_and_the_fold_equal_the_writer(steps, late):
     assert not joined.epoch or picture(joined) == expected
     assert pictured(fold(begun, messages)) == expected
     assert pictured(writer.snapshot(0)) == expected
+
+
+@given(
+    known=st.sampled_from([A, B]),
+    other=st.fixed_dictionaries(
+        {}, optional={"scale": st.just(4), "group": st.just("Z"), "name": st.just("OTHER"), "status": st.just("S")}
+    ),
+    more=st.booleans(),
+)
+def test_writer_replica_and_fold_refuse_alike_to_redefine_a_scrip_within_an_epoch(known, other, more):
+    writer = board(A, B)
+    begun = writer.snapshot(0)
+    replica, folding = Board(), Folding(begun)
+    replica.load(begun)
+    again = msgspec.structs.replace(known, **other)
+    said = [C, again] if more else [again]
+    rev = writer.rev + 1
+    if again == known:
+        message = writer.seal(1, instruments=said)
+        replica.follow(message)
+        folding.apply(message)
+    else:
+        message = Message(epoch=EPOCH, token=7, from_rev=rev, to_rev=rev, published=1, instruments=said)
+        for way in (
+            lambda: writer.seal(1, instruments=said),
+            lambda: replica.follow(message),
+            lambda: folding.apply(message),
+        ):
+            with pytest.raises(BadRecord, match=known.symbol):
+                way()
+    states = [pictured(each.snapshot(0)) for each in (writer, replica)]
+    assert states[0] == states[1] == pictured(folding.snapshot())
+    assert (states[0] == pictured(begun)) == (again != known)

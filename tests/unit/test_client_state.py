@@ -197,20 +197,40 @@ def test_what_is_not_synced_yet_is_not_resumed():
     assert (sub["t"], sub["symbols"]) == ("sub", ["2"])
 
 
-def test_a_row_that_is_past_the_position_is_asked_for_anew():
+def test_a_row_that_is_past_the_position_is_resumed_and_the_service_told_how_far_it_was_seen():
     state = subscribed(row("1", 5), row("2", 5))
     say(state, t="u", q=[row("2", 11, open=1.0)])  # while a snapshot is under way frames have no position
-    _, resume, sub = reconnect(state)
-    assert resume["symbols"] == ["1"]
-    assert sub["symbols"] == ["2"]
+    _, resume = reconnect(state)
+    assert resume["symbols"] == ["1", "2"]
+    assert (resume["pos"], resume["seen"]) == (pos(10), 11)
 
 
-def test_more_than_one_message_may_name_is_resumed_in_part():
+def test_who_has_lost_the_position_says_how_far_it_was_seen_once():
+    state = subscribed(row("1", 5), row("2", 5))
+    state.begin_anew()
+    state.subscribe(["group:A"])
+    _, *subs = reconnect(state)
+    assert [(each["t"], each.get("seen")) for each in subs] == [("sub", 10), ("sub", None)]
+
+
+def test_what_was_seen_counts_no_more_where_everything_came_anew():
+    state = subscribed(row("1", 25))
+    number = reconnect(state)[-1]["id"]
+    say(state, t="resumed", id=number, recovered=False, changed=1)
+    say(state, t="snap", id=number, q=[row("1", 3)])
+    say(state, t="sync", id=number, count=1, pos=pos(4))
+    assert reconnect(state)[-1]["seen"] == 4
+
+
+def test_more_than_one_message_may_name_is_resumed_in_several():
     state = subscribed(row("1", 1), row("2", 1), row("3", 1))
     subscribed(row("4", 1), state=state)
-    _, resume, sub = reconnect(state)
-    assert resume["symbols"] == ["1", "2", "3"]
-    assert sub["symbols"] == ["4"]
+    _, first, last = reconnect(state)
+    assert (first["t"], first["symbols"], first["more"], "seen" in first) == ("resume", ["1", "2", "3"], True, False)
+    assert (last["t"], last["symbols"], "more" in last, last["seen"]) == ("resume", ["4"], False, 10)
+    assert first["pos"] == last["pos"]
+    say(state, t="resumed", id=last["id"], recovered=True, changed=0)
+    assert state.complete
 
 
 # -- resume and reset

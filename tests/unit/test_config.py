@@ -7,7 +7,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from bhavcast.access.keyring import Keyring
+from bhavcast.app.access import refuse_open_house
 from bhavcast.app.config import FLAGS, SETTINGS, Config, load
+from bhavcast.domain.access import Key
 from bhavcast.domain.errors import BadConfig
 
 IST = datetime.timezone(datetime.timedelta(hours=5, minutes=30))
@@ -142,15 +145,35 @@ def test_a_file_that_was_named_must_exist(tmp_path):
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "::", "example.in"])
-def test_other_than_loopback_is_refused_with_the_reason(host):
-    detail = refused({"host": host})
-    assert "host in --host" in detail
-    assert "no keys yet" in detail
+def test_other_than_loopback_is_refused_while_there_are_no_keys(host, tmp_path):
+    config = load({"host": host, "data": str(tmp_path)}, environ={}).config
+    with pytest.raises(BadConfig) as error:
+        refuse_open_house(config, Keyring())
+    assert "bhavcast keys create" in error.value.detail
+    revoked = Key(id="1", name="k", role="viewer", sha256="", created=0, revoked=1)
+    refuse_open_house(config, Keyring([revoked]))
+    refuse_open_house(load({"host": host}, environ={"BHAVCAST_ANONYMOUS_READ": "any"}).config, Keyring())
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.3.2.1", "::1", "localhost"])
 def test_every_loopback_address_is_taken(host):
-    assert load({"host": host}, environ={}).config.host == host
+    refuse_open_house(load({"host": host}, environ={}).config, Keyring())
+
+
+@pytest.mark.parametrize("name", ["trusted_proxies", "internal_networks"])
+def test_a_network_that_is_none_is_named(name):
+    variable = f"BHAVCAST_{name.upper()}"
+    assert load(environ={variable: "10.0.0.2,2001:db8::/32"})
+    with pytest.raises(BadConfig) as error:
+        load(environ={variable: "10.0.0.2,10.0.0.5/8"})
+    assert error.value.field == name
+    assert "10.0.0.5/8" in error.value.detail
+
+
+def test_a_certificate_needs_its_key():
+    with pytest.raises(BadConfig) as error:
+        load(environ={"BHAVCAST_TLS_CERT": "cert.pem"})
+    assert error.value.field == "tls.key"
 
 
 def test_two_ports_cannot_be_one():

@@ -101,6 +101,16 @@ def test_an_http_load_counts_every_answer(implementation, http_port):
     assert 0.5 <= found.seconds < 2
 
 
+def test_an_http_load_keeps_a_rate(implementation, http_port):
+    with generator.http(http_port, "/good", connections=4, seconds=1.0, rate=40) as load:
+        load.wait_ready()
+        load.start()
+        found = load.finish()
+    assert found.failures == found.reconnects == 0
+    assert 30 <= found.requests / found.seconds <= 50
+    assert found.p50_ms > 0
+
+
 def test_an_http_load_counts_errors(implementation, http_port):
     with generator.http(http_port, "/missing", connections=2, seconds=0.3) as load:
         load.wait_ready()
@@ -121,6 +131,18 @@ def test_a_stream_load_reads_rows_and_the_age_of_each(implementation, symbols):
     assert found.frames >= 15
     assert found.rows == found.stamps == 2 * found.frames
     assert 10 <= found.p50_ms < 100
+
+
+def test_a_deaf_client_is_counted_nowhere(implementation, symbols):
+    with (
+        streaming() as port,
+        generator.stream(port, symbols, clients=2, per_client=5, seconds=0.5, deaf=1) as load,
+    ):
+        load.wait_ready()
+        load.start()
+        found = load.finish()
+    assert (found.clients, found.gone) == (2, 0)
+    assert found.rows == found.stamps == 2 * found.frames
 
 
 def test_a_stream_load_tells_by_which_code_clients_were_closed(implementation, symbols):

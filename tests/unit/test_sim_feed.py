@@ -2,9 +2,13 @@
 
 from collections.abc import AsyncIterator
 
+import msgspec
+
+from bhavcast.domain import field
 from bhavcast.domain.tick import Batch
 from bhavcast.feeds.port import Feed
 from bhavcast.feeds.sim.feed import BATCH_TICKS, SimFeed
+from bhavcast.reference.builtin import universe
 from bhavcast.telemetry.clock import ManualClock, MarketClock
 from tests.sim_tape import NEW_RULES, at, market
 
@@ -118,3 +122,16 @@ async def test_halts_are_told_by_the_feed() -> None:
     await bench.collect(0.5)
     assert bench.feed.phase_override(at(NEW_RULES, 12, 10)) == "halted"
     assert bench.feed.halts[0].phase == "halted"
+
+
+async def test_a_market_that_is_given_another_universe_forgets_what_it_was_about_to_say() -> None:
+    bench = Bench(at(NEW_RULES, 12), scrips=500)
+    await anext(bench.batches)  # of three that tell how everything stands
+    market = bench.feed.market
+    kept = [scrip.symbol for scrip in market.scrips][:100]
+    known = universe(500, 1)
+    closes = {symbol: 2 * close for symbol, close in known.closes.items() if symbol in kept}
+    market.adopt(msgspec.structs.replace(known, closes=closes, indices=[]))
+    ticks = [tick for batch in await bench.collect(0.2) for tick in batch.ticks]
+    assert {tick.symbol for tick in ticks} == set(kept)
+    assert {tick.symbol: tick.values[field.PREVIOUS_CLOSE] for tick in ticks[:100]} == closes

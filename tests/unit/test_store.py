@@ -14,8 +14,9 @@ import msgspec
 import pytest
 
 from bhavcast.domain.errors import BadFile, Unavailable
+from bhavcast.reference.kept import MAGIC
 from bhavcast.reference.master import CLOSING_AUCTION
-from bhavcast.reference.store import MAGIC, ReferenceStore
+from bhavcast.reference.store import ReferenceStore
 from tests.reference_files import MASTER_COLUMNS, legacy, legacy_file, master_file, scrip, udiff, udiff_file
 
 MAY_6, MAY_7, MAY_10 = (datetime.date(2021, 5, day) for day in (6, 7, 10))
@@ -171,6 +172,16 @@ def test_an_older_file_is_refused_unless_forced(store):
 def test_a_day_that_has_not_come_is_refused(store):
     with pytest.raises(BadFile, match="not come yet"):
         store.import_bhavcopy(day_file(), MAY_10, today=MAY_7)
+
+
+def test_the_ranges_of_imported_days_are_kept_of_the_same_day_the_last_ones(store):
+    store.import_bhavcopy(day_file([600001], HIGH="103.50", LOW="100.25"), MAY_6)
+    store.import_bhavcopy(day_file([600001], HIGH="104.50", LOW="100.75"), MAY_7)
+    store.import_bhavcopy(day_file([600001], HIGH="104.00", LOW="100.75"), MAY_7)
+    with pytest.raises(BadFile):
+        store.import_bhavcopy(b"<html>", MAY_10)
+    week, month, year = store.days.spans(MAY_10, "sim", lambda symbol: 2)["600001"]
+    assert week == month == year == (MAY_6.toordinal(), 2, 10400, 10025)
 
 
 def test_the_same_day_again_replaces_it(store):

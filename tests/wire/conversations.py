@@ -5,17 +5,25 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
+import msgspec
+
+from bhavcast.access.doorkeeper import Doorkeeper
+from bhavcast.access.keyring import Keyring
 from bhavcast.app.config import Limits
 from bhavcast.domain import field
-from tests.docs.stage import NEXT_EPOCH, Stage, Talk
+from bhavcast.domain.access import Key, digest
+from bhavcast.domain.tick import Tick
+from tests.docs.stage import NEXT_EPOCH, NOW, SIM, WALL, Stage, Still, Talk
 from tests.wire.reader import read
 
 Conversation = Callable[[], Awaitable[list[dict[str, Any]]]]
 
 
 @contextlib.asynccontextmanager
-async def _talk(*, binary: bool = False, limits: Limits | None = None) -> AsyncIterator[tuple[Stage, Talk]]:
-    async with Stage(limits=limits) as stage, stage.talk(binary=binary) as talk:
+async def _talk(
+    *, binary: bool = False, limits: Limits | None = None, keeper: Doorkeeper | None = None
+) -> AsyncIterator[tuple[Stage, Talk]]:
+    async with Stage(limits=limits, keeper=keeper) as stage, stage.talk(binary=binary) as talk:
         await talk.until("hello")
         yield stage, talk
 
@@ -134,7 +142,8 @@ async def resume_too_late() -> list[dict[str, Any]]:
             await first.say({"t": "sub", "id": 1, "symbols": ["500325"], "fields": "ltp"})
             pos = (await first.until("sync"))["pos"]
         await stage.begin(NEXT_EPOCH)
-        await asyncio.sleep(0.1)
+        while stage.gateway.replica.epoch != NEXT_EPOCH:  # noqa: ASYNC110 - a replica has no event; the bus answers within a few turns
+            await asyncio.sleep(0)
         async with stage.talk() as second:
             await second.until("hello")
             await second.say({"t": "resume", "id": 1, "pos": pos, "symbols": ["500325"], "fields": "ltp"})
@@ -205,6 +214,132 @@ async def goodbye() -> list[dict[str, Any]]:
     return talk.lines
 
 
+KEY: Final = "bhk_example-of-a-key"
+
+
+def _guarded() -> Doorkeeper:
+    key = Key(id="k1", name="desk", role="viewer", sha256=digest(KEY), created=0)
+    return Doorkeeper(Keyring([key]), Still())
+
+
+async def auth() -> list[dict[str, Any]]:
+    """A key is needed and none came with the handshake: the client shows it as its first message."""
+    async with _talk(keeper=_guarded()) as (_, talk):
+        await talk.say({"t": "auth", "id": 1, "key": KEY})
+        await talk.until("feed")
+        await talk.say({"t": "sub", "id": 2, "symbols": ["500325"], "fields": "ltp"})
+        await talk.until("sync")
+    return talk.lines
+
+
+async def bad_auth() -> list[dict[str, Any]]:
+    """The key is none of this service."""
+    async with _talk(keeper=_guarded()) as (_, talk):
+        await talk.say({"t": "auth", "id": 1, "key": "bhk_guessed"})
+        await talk.closed()
+    return talk.lines
+
+
+async def forbidden() -> list[dict[str, Any]]:
+    """Something is asked for where a key is needed, before it was shown."""
+    async with _talk(keeper=_guarded()) as (_, talk):
+        await talk.say({"t": "sub", "id": 1, "symbols": ["500325"]})
+        await talk.closed()
+    return talk.lines
+
+
+async def key_expired() -> list[dict[str, Any]]:
+    """The key ends while the client is connected."""
+    key = Key(id="k1", name="desk", role="viewer", sha256=digest(KEY), created=0, expires=WALL + 1000)
+    keyring = Keyring([key])
+    async with _talk(keeper=Doorkeeper(keyring, Still())) as (stage, talk):
+        await talk.say({"t": "auth", "id": 1, "key": KEY})
+        await talk.until("feed")
+        keyring.replace([msgspec.structs.replace(key, expires=WALL)])
+        [member] = stage.gateway.members
+        member.visitor = member.visitor._replace(  # type: ignore[attr-defined]  # a session
+            principal=msgspec.structs.replace(member.visitor.principal, expires=WALL)  # type: ignore[attr-defined]  # a session
+        )
+        await talk.closed()
+    return talk.lines
+
+
+async def stamps() -> list[dict[str, Any]]:
+    """How old is a price? Frames of who asks say when it was traded, received, published and sent."""
+    async with _talk() as (stage, talk):
+        await talk.say({"t": "sub", "id": 1, "symbols": ["500325"], "fields": "ltp", "stamps": True})
+        await talk.until("sync")
+        changes = stage.board.apply(SIM, [Tick("500325", NOW - 52, {field.CURRENT_PRICE: 153310})])
+        await stage.bus.publish(stage.board.seal(NOW - 3, received=NOW - 9, changes=changes))
+        await talk.until("u")
+    return talk.lines
+
+
+async def states() -> list[dict[str, Any]]:
+    """Fields without `state`: what becomes stale or is halted is told as a message, and when it is over."""
+    async with _talk() as (stage, talk):
+        await talk.say({"t": "sub", "id": 1, "symbols": ["500325"], "fields": ["current_price"]})
+        await talk.until("sync")
+        for state in ("stale", "live"):
+            change = stage.board.put(stage.board.rows["500325"], {field.STATE: state})
+            assert change is not None, "another state"
+            await stage.bus.publish(stage.board.seal(NOW, changes=[change]))
+            await talk.until("status")
+    return talk.lines
+
+
+async def slowed() -> list[dict[str, Any]]:
+    """The service has more to do than it can: everyone is slowed down, told so, and told when it is over."""
+    async with _talk() as (stage, talk):
+        await talk.say({"t": "sub", "id": 1, "symbols": ["500325"], "fields": "ltp"})
+        await talk.until("sync")
+        stage.gateway.hub.cap = 2.0
+        await talk.until("rate")
+        stage.gateway.hub.cap = None
+        await talk.until("rate")
+    return talk.lines
+
+
+async def resume_long() -> list[dict[str, Any]]:
+    """More is held than one message may name: several messages are one `resume`, and the last one is answered."""
+    limits = Limits(symbols_per_message=2)
+    held = ["500325", "532540", "600001"]
+    async with Stage(limits=limits) as stage:
+        async with stage.talk() as first:
+            await first.until("hello")
+            await first.say({"t": "sub", "id": 1, "symbols": held[:2], "fields": "ltp"})
+            await first.until("sync")
+            await first.say({"t": "sub", "id": 2, "symbols": held[2:]})
+            pos = (await first.until("sync"))["pos"]
+        async with stage.talk() as second:
+            await second.until("hello")
+            await second.say({"t": "resume", "id": 1, "pos": pos, "symbols": held[:2], "more": True})
+            seen = int(pos.partition(":")[2])
+            await second.say({"t": "resume", "id": 2, "pos": pos, "symbols": held[2:], "fields": "ltp", "seen": seen})
+            await second.until("feed")
+    return [*first.lines, {"cut": True}, *second.lines]
+
+
+async def too_fast() -> list[dict[str, Any]]:
+    """More messages than one connection may send."""
+    async with _talk(limits=Limits(messages_per_second=1)) as (stage, talk):
+        now = stage.clock.monotonic()
+        stage.clock.monotonic = lambda: now
+        for number in range(6):
+            await talk.say({"t": "list", "id": number})
+        await talk.closed()
+    return talk.lines
+
+
+async def too_greedy() -> list[dict[str, Any]]:
+    """More symbols than one connection may hold, asked for again and again."""
+    async with _talk(limits=Limits(symbols=1)) as (_, talk):
+        for number in range(10):
+            await talk.say({"t": "sub", "id": number, "symbols": ["500325", "532540"]})
+        await talk.closed()
+    return talk.lines
+
+
 async def msgpack() -> list[dict[str, Any]]:
     """The first conversation again, shorter, in MessagePack: rows follow the message as objects of their own."""
     async with _talk(binary=True) as (stage, talk):
@@ -232,6 +367,16 @@ CONVERSATIONS: Final[dict[str, Conversation]] = {
         errors,
         too_many_flaws,
         goodbye,
+        auth,
+        bad_auth,
+        forbidden,
+        key_expired,
+        stamps,
+        states,
+        slowed,
+        resume_long,
+        too_fast,
+        too_greedy,
         msgpack,
     )
 }

@@ -51,6 +51,8 @@ export class State {
     /** @type {string|null} everything held is complete to here */
     this.position = null;
     this.greeted = false;
+    // The newest revision ever held, which may be past the position: a gateway below it makes us wait, not go back.
+    this._seen = 0;
     // What is subscribed as the service calls it (codes, "group:A", "*"), and what it has not answered yet.
     /** @type {Set<string>} */ this._items = new Set();
     /** @type {Set<string>} those of the items that stand for more than one symbol */ this._wide = new Set();
@@ -144,24 +146,34 @@ export class State {
     if (reshaped) this._reshaping.set(this._lastId, before);
   }
 
-  /** @param {string[]} texts */
-  _sub(texts) {
+  /**
+   * @param {string[]} texts
+   * @param {number} [seen]
+   */
+  _sub(texts, seen = 0) {
     // Each group in a message of its own, so that it is clear which rows came with it.
     const narrow = texts.filter((text) => !isWide(text));
-    for (let at = 0; at < narrow.length; at += this._most) this._askFor(narrow.slice(at, at + this._most));
-    for (const text of texts) if (isWide(text)) this._askFor([text]);
+    for (const piece of [...this._pieces(narrow), ...texts.filter(isWide).map((text) => [text])]) {
+      this._send({ t: "sub", symbols: piece, ...(seen ? { seen } : {}) });
+      this._sent.set(this._lastId, piece);
+      seen = 0; // once is enough: they are answered in order
+    }
   }
 
-  /** @param {string[]} texts */
-  _askFor(texts) {
-    this._send({ t: "sub", symbols: texts });
-    this._sent.set(this._lastId, texts);
+  /**
+   * As many at once as one message may name.
+   * @param {string[]} texts
+   * @returns {string[][]}
+   */
+  _pieces(texts) {
+    const pieces = [];
+    for (let at = 0; at < texts.length; at += this._most) pieces.push(texts.slice(at, at + this._most));
+    return pieces;
   }
 
   /** @param {string[]} texts */
   _unsub(texts) {
-    for (let at = 0; at < texts.length; at += this._most) {
-      const piece = texts.slice(at, at + this._most);
+    for (const piece of this._pieces(texts)) {
       this._send({ t: "unsub", symbols: piece });
       this._leaving.set(this._lastId, new Set(piece));
     }
@@ -254,24 +266,29 @@ export class State {
     this._items = resumable;
     for (const item of again) this._wide.delete(item);
     this._held = new Set(resumable);
-    if (resumable.size) {
-      this._send({ t: "resume", pos: this.position, symbols: [...resumable] });
-      this._resumeId = this._lastId;
-      this._resuming = true;
-      this._coming.set(this._lastId, [...resumable]);
-    }
-    this._sub([...this._asked]);
+    if (resumable.size) this._resume([...resumable]);
+    this._sub([...this._asked], resumable.size ? 0 : this._seen);
+  }
+
+  /** @param {string[]} items */
+  _resume(items) {
+    const pieces = this._pieces(items);
+    pieces.forEach((symbols, at) => {
+      const rest = at + 1 < pieces.length ? { more: true } : { seen: this._seen };
+      this._send({ t: "resume", pos: this.position, symbols, ...rest });
+    });
+    this._resumeId = this._lastId;
+    this._resuming = true;
+    this._coming.set(this._lastId, items);
   }
 
   /**
-   * What may be resumed: held, and not past the position, where another gateway may not be yet.
+   * What may be resumed: what is held.
    * @returns {Set<string>}
    */
   _resumable() {
     if (this.position === null) return new Set();
-    const rev = revOf(this.position);
-    let held = [...this._items].filter((item) => this._held.has(item) && BigInt(this.quotes.get(item)?.rev ?? 0) <= rev);
-    held = held.slice(0, this._most);
+    let held = [...this._items].filter((item) => this._held.has(item));
     // Else whose a row is could not be told.
     const all = new Set(held);
     if (![...this._wide].every((item) => all.has(item))) held = held.filter((item) => !this._wide.has(item));
@@ -403,6 +420,7 @@ export class State {
    */
   _replace(symbol, quote) {
     this._unconfirmed.delete(symbol);
+    this._seen = Math.max(this._seen, quote.rev);
     const before = this.quotes.get(symbol);
     this.quotes.set(symbol, quote);
     this._tell({ kind: "update", symbol, quote, before });
@@ -416,6 +434,7 @@ export class State {
     const before = this.quotes.get(symbol);
     if (before === undefined) return; // its quote was let go of, and comes again as a whole
     if (row.rev < before.rev || this._unconfirmed.has(symbol)) return;
+    this._seen = Math.max(this._seen, row.rev);
     const quote = merged(before, row);
     if (isObject(row.depth)) quote.depth = merged(before.depth ?? {}, row.depth);
     this.quotes.set(symbol, quote);
@@ -442,7 +461,9 @@ export class State {
    * @param {string|null} position
    */
   _move(position) {
-    if (position !== null && this.position !== null) this.position = position;
+    if (position === null || this.position === null) return;
+    this.position = position;
+    this._seen = Math.max(this._seen, Number(revOf(position)));
   }
 
   /** @param {Message} message */
@@ -463,9 +484,14 @@ export class State {
         for (const item of items) covered.add(item);
       }
     }
+    const anew = this.position === null;
     this.position = position;
     for (const item of covered) if (this._items.has(item)) this._held.add(item);
     this._dropUnconfirmed(covered);
+    // Begun anew: what was seen before counts no more, it may have been lost.
+    this._seen = anew ? 0 : this._seen;
+    if (anew) for (const { rev } of this.quotes.values()) this._seen = Math.max(this._seen, rev);
+    this._seen = Math.max(this._seen, Number(revOf(position)));
     this._tell({ kind: "synced" });
   }
 

@@ -1,5 +1,6 @@
 """From a configuration to the parts that run: the only place that names concrete adapters."""
 
+import datetime
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -16,6 +17,7 @@ from bhavcast.domain.calendar import Calendar
 from bhavcast.domain.errors import BadConfig
 from bhavcast.domain.instrument import Instrument
 from bhavcast.domain.session import class_of
+from bhavcast.domain.span import DayRanges, Spans
 from bhavcast.domain.universe import Universe
 from bhavcast.flow import Ingest
 from bhavcast.guard.guard import Guard
@@ -25,6 +27,8 @@ from bhavcast.journal.writer import FileJournal
 from bhavcast.reference.store import ReferenceStore
 from bhavcast.telemetry.clock import Clock, MarketClock, SystemClock
 
+# Markets that begin anew where nothing is taken over: what an earlier one of the kind went through is not their past.
+MADE: Final = ("sim", "replay")
 BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -70,6 +74,18 @@ def build(config: Config, clock: Clock | None = None) -> Parts:
         close = None if row is None else row.values[field.PREVIOUS_CLOSE]
         return close if isinstance(close, int) else None
 
+    days, mode = store.days, source.feed.source.mode
+    if recovery.snapshot is None and mode in MADE:
+        days.forget(mode)
+
+    def keep_day(day: datetime.date, ranges: DayRanges) -> None:
+        if mode != "eod":  # its file is kept already
+            days.keep(day, mode, ranges)
+
+    def spans(today: datetime.date) -> Spans:
+        scales = {row.symbol: row.instrument.scale for row in board.order}
+        return days.spans(today, mode, scales.get)
+
     journal = FileJournal(config.data / "journal", clock, boot_id=boot_id(), program=__version__)
     line = Ingest(
         feed=source.feed,
@@ -84,8 +100,11 @@ def build(config: Config, clock: Clock | None = None) -> Parts:
         phase_of=phase_of,
         reload=(lambda: source.universe) if source.fixed else load,
         asked=lambda: was_asked(config),
+        keep_day=keep_day,
+        spans=spans,
         sweep_s=config.sweep_ms / 1000,
         checkpoint_s=config.checkpoint_seconds,
+        trade=source.trade,
         endless=source.endless,
     )
     return Parts(config, clock, market, bus, line, journal, recovery, lease, token)

@@ -21,6 +21,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, NamedTuple, get_args
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -29,8 +30,8 @@ from bhavcast.domain.errors import BadConfig
 FILE_NAME: Final = "bhavcast.toml"
 PREFIX: Final = "BHAVCAST_"
 FILE_VARIABLE: Final = "BHAVCAST_CONFIG"
-# Names with the prefix that are no settings: the file itself, and where the tests find real files.
-_OTHER_VARIABLES: Final = (FILE_VARIABLE, "BHAVCAST_SHARED")
+# Names with the prefix that are no settings: the file itself, a client's key, and where the tests find real files.
+_OTHER_VARIABLES: Final = (FILE_VARIABLE, "BHAVCAST_KEY_FILE", "BHAVCAST_SHARED")
 SOURCES: Final = ("sim", "bhavcopy", "replay")
 # Settings that one wants to change from run to run; the others belong in the file or the environment.
 FLAGS: Final = (
@@ -75,18 +76,98 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     message_bytes: Annotated[
         int, _says("longest message a client may send", 65_536, unit="bytes", ge=1024, le=16_777_216)
     ] = 65_536
+    messages_per_second: Annotated[
+        int,
+        _says(
+            "messages one streaming connection may send, on the average; five seconds' worth at once",
+            100,
+            unit="messages per second",
+            ge=1,
+            le=100_000,
+        ),
+    ] = 100
     connections: Annotated[int, _says("streaming clients at once", 10_000, unit="connections", ge=1, le=1_000_000)] = (
         10_000
     )
     sockets: Annotated[
         int, _says("connections at once, streams and all others", 12_000, unit="connections", ge=1, le=1_000_000)
     ] = 12_000
+    connections_per_key: Annotated[
+        int, _says("streaming clients of one key at once", 100, unit="connections", ge=1, le=1_000_000)
+    ] = 1_000
+    connections_per_address: Annotated[
+        int,
+        _says(
+            "streaming clients at once of one address that shows no key", 100, unit="connections", ge=1, le=1_000_000
+        ),
+    ] = 1_000
+    requests_per_second: Annotated[
+        float,
+        _says(
+            "requests of one key, or of one address that shows none, in the long run",
+            50,
+            unit="requests per second",
+            gt=0,
+            le=10_000_000,
+        ),
+    ] = 2000.0
+    requests_burst: Annotated[
+        int, _says("requests that one key or address may make at once", 200, unit="requests", ge=1, le=10_000_000)
+    ] = 4000
+    failures_per_minute: Annotated[
+        int,
+        _says(
+            "attempts with wrong keys from one address that are told so; more are told to wait",
+            5,
+            unit="attempts",
+            ge=1,
+            le=10_000,
+        ),
+    ] = 10
     body_bytes: Annotated[int, _says("longest body of a request", 65_536, unit="bytes", ge=1024, le=16_777_216)] = (
         65_536
     )
     url_bytes: Annotated[
         int, _says("longest request line; 500 symbols need about 4 KiB", 16_384, unit="bytes", ge=512, le=65_536)
     ] = 16_384
+
+
+class JournalSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How the journal is kept."""
+
+    fsync_ms: Annotated[
+        int,
+        _says(
+            "time between fsyncs of the journal: a power cut loses at most so much; a killed process loses nothing",
+            200,
+            unit="milliseconds",
+            ge=5,
+            le=60_000,
+        ),
+    ] = 50
+    keep_days: Annotated[
+        int, _says("sealed journals are removed after so many days", 7, unit="days", ge=1, le=36_500)
+    ] = 30
+    keep_bytes: Annotated[
+        int,
+        _says(
+            "room that sealed journals may take together; the oldest are removed first",
+            2_000_000_000,
+            unit="bytes",
+            ge=1_048_576,
+            le=2**60,
+        ),
+    ] = 20_000_000_000
+
+
+class Tls(msgspec.Struct, frozen=True, kw_only=True):
+    """What every port speaks TLS with; renewed files are taken without a restart."""
+
+    cert: Annotated[
+        Path | None,
+        _says("certificate chain, PEM; with it every port speaks TLS 1.2 or 1.3 alone", "/etc/bhavcast/cert.pem"),
+    ] = None
+    key: Annotated[Path | None, _says("private key of the certificate, PEM", "/etc/bhavcast/key.pem")] = None
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,7 +179,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     ] = Path("var")
     host: Annotated[
         str,
-        _says("address that every port listens on; only loopback for now, because anyone could read", "127.0.0.1"),
+        _says(
+            "address that every port listens on; another than loopback needs keys (`bhavcast keys create`), or "
+            '`anonymous_read = "any"`',
+            "192.168.1.10",
+        ),
     ] = "127.0.0.1"
     port: Annotated[int, _port("gateway: REST, WebSocket, page", 5000)] = 5000
     frontend_port: Annotated[int, _port("page alone", 8080)] = 8080
@@ -150,6 +235,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         Path | None, _says("file with trading days of your own, over the built-in calendar", "holidays-2027.toml")
     ] = None
     log_format: Annotated[Literal["console", "json"], _says("how log lines are written", "json")] = "console"
+    access_log: Annotated[
+        bool,
+        _says(
+            "log requests: what succeeded once a second, added up by route, key and status; everything else singly",
+            False,
+        ),
+    ] = True
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], _says("least serious lines that are logged", "warning")
     ] = "info"
@@ -161,6 +253,33 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         tuple[str, ...],
         _says("origins whose pages may use the gateway, besides its own and the frontend's", ["https://example.in"]),
     ] = ()
+    anonymous_read: Annotated[
+        Literal["loopback", "any", "never"],
+        _says(
+            "who may read without a key: `loopback`, this machine, not through a proxy and only until the first key is made; "
+            "`any`, whoever reaches the port; `never`, nobody",
+            "never",
+        ),
+    ] = "loopback"
+    trusted_proxies: Annotated[
+        tuple[str, ...],
+        _says(
+            "addresses or networks of proxies whose X-Forwarded-For, -Proto and -Host are believed",
+            ["10.0.0.2", "172.18.0.0/16"],
+        ),
+    ] = ()
+    internal_networks: Annotated[
+        tuple[str, ...],
+        _says("addresses or networks from which /health and /metrics are answered without a key", ["10.0.0.0/8"]),
+    ] = ("127.0.0.0/8", "::1/128")
+    public_url: Annotated[
+        str | None,
+        _says(
+            "address at which browsers reach the gateway, where the frontend is behind another address than "
+            "`http://HOST:port` of its own host",
+            "https://prices.example.in",
+        ),
+    ] = None
     heartbeat_ms: Annotated[
         int, _says("silence after which a stream gets a heartbeat", 1000, unit="milliseconds", ge=100, le=60_000)
     ] = 5000
@@ -173,7 +292,14 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         _says("time between looks for quotes that went quiet or stale", 500, unit="milliseconds", ge=50, le=10_000),
     ] = 250
     gateway: Gateway = Gateway()
+    journal: JournalSettings = JournalSettings()
     limits: Limits = Limits()
+    tls: Tls = Tls()
+
+    @property
+    def on_loopback(self) -> bool:
+        """Whether nobody but this machine reaches the ports."""
+        return _is_loopback(self.host)
 
     @property
     def start(self) -> datetime.datetime | datetime.time | None:
@@ -481,7 +607,8 @@ def _build(values: Mapping[str, object]) -> Config:
     top: dict[str, Any] = {name: value for name, value in values.items() if "." not in name}
     gateway: dict[str, Any] = _section(values, "gateway.")
     limits: dict[str, Any] = _section(values, "limits.")
-    return Config(**top, gateway=Gateway(**gateway), limits=Limits(**limits))
+    tls: dict[str, Any] = _section(values, "tls.")
+    return Config(**top, gateway=Gateway(**gateway), limits=Limits(**limits), tls=Tls(**tls))
 
 
 def _section(values: Mapping[str, object], prefix: str) -> dict[str, object]:
@@ -492,11 +619,15 @@ def _section(values: Mapping[str, object], prefix: str) -> dict[str, object]:
 
 
 def _check(config: Config, origins: Mapping[str, str]) -> None:
-    if not _is_loopback(config.host):
+    for name in ("trusted_proxies", "internal_networks"):
+        _check_networks(getattr(config, name), name, origins[name])
+    if (config.tls.cert is None) != (config.tls.key is None):
+        name, other = ("tls.cert", "tls.key") if config.tls.key is None else ("tls.key", "tls.cert")
+        raise BadConfig(f"{name} in {origins[name]} — expected {other} too, got it alone", field=other)
+    if config.public_url is not None and not _is_origin(config.public_url):
         raise BadConfig(
-            f"host in {origins['host']} — expected a loopback address such as 127.0.0.1, got {config.host!r}: "
-            "without keys anyone who reaches the port could read it, and this version has no keys yet",
-            field="host",
+            f"public_url in {origins['public_url']} — expected an origin such as https://prices.example.in, got {config.public_url!r}",
+            field="public_url",
         )
     ports: dict[int, str] = {}
     for name in ("port", "frontend_port", "monitor_port"):
@@ -529,6 +660,25 @@ def _check_chaos(spec: str, where: str) -> None:
         Chaos.parse(spec)
     except BadConfig as error:
         raise BadConfig(f"chaos in {where} — {error.detail}", field="chaos") from None
+
+
+def _is_origin(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and text == f"{parts.scheme}://{parts.netloc}" and bool(parts.hostname)
+    except ValueError:
+        return False
+
+
+def _check_networks(texts: tuple[str, ...], name: str, where: str) -> None:
+    for text in texts:
+        try:
+            ipaddress.ip_network(text)
+        except ValueError as error:
+            raise BadConfig(
+                f"{name} in {where} — expected addresses or networks such as 10.0.0.2 or 172.18.0.0/16, got {text[:80]!r}: {error}",
+                field=name,
+            ) from None
 
 
 def _is_loopback(host: str) -> bool:

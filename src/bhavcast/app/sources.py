@@ -31,8 +31,8 @@ PhaseOf = Callable[[ScripClass, int], Phase]
 class Chosen:
     """A feed and the time it lives in.
 
-    `fixed`: the universe is the source's own and is not read again. `endless`: a virtual clock goes on to the next
-    session when a day is over.
+    `fixed`: the universe is the source's own and is not read again. `trade` makes a made-up market trade another one.
+    `endless`: a virtual clock goes on to the next session when a day is over.
     """
 
     feed: Feed
@@ -40,6 +40,7 @@ class Chosen:
     phase_of: PhaseOf
     universe: Universe
     fixed: bool = False
+    trade: Callable[[Universe], None] | None = None
     endless: bool = False
 
 
@@ -67,7 +68,7 @@ def _sim(config: Config, clock: Clock, calendar: Calendar, universe: Universe, f
         ticks_due=lambda at: calendar.ticks_due(at) and market.phase_override(at) != "halted",
         chance=random.random,
     )
-    return Chosen(feed, market_clock, phase_of, universe, endless=market_clock.virtual)
+    return Chosen(feed, market_clock, phase_of, universe, trade=market.adopt, endless=market_clock.virtual)
 
 
 def _bent(config: Config, universe: Universe, feed: Feed) -> Feed:

@@ -3,14 +3,14 @@
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Literal, NamedTuple
 from urllib.parse import quote
 
 import httpx
 
 from bhavcast.client.events import Hello, Link, Synced, Update
-from bhavcast.client.rest import Rest
+from bhavcast.client.rest import Rest, trusting
 from bhavcast.client.stream import Client
 from bhavcast.domain.errors import BhavcastError
 
@@ -42,9 +42,13 @@ class NotDue(Exception):
 class Verification:
     """All checks of one system."""
 
-    def __init__(self, url: str, frontend_url: str, symbol: str) -> None:
+    def __init__(
+        self, url: str, frontend_url: str | None, symbol: str, headers: Mapping[str, str] | None = None
+    ) -> None:
+        """Look at the gateway at `url`, and at the frontend if its address is known."""
+        self._headers = dict(headers or {})
         self._url = url.rstrip("/")
-        self._frontend = frontend_url.rstrip("/")
+        self._frontend = frontend_url
         self._symbol = symbol
         self._path = f"/api/stock/{quote(symbol, safe='')}"
         self._status: dict[str, Any] = {}
@@ -71,12 +75,16 @@ class Verification:
     async def run(self, tell: Callable[[str], None] = lambda _: None) -> list[Check]:
         """Make every check; raise Unreachable if nothing answers at all."""
         found = []
-        async with Rest(self._url) as rest:
+        async with Rest(self._url, headers=self._headers) as rest:
             await rest.get("/health/live")
             for name, check in self.checks.items():
                 tell(name)
                 found.append(await self._one(name, check, rest))
         return found
+
+    def _http(self, base: str) -> httpx.AsyncClient:
+        headers = self._headers if base == self._url else {}
+        return httpx.AsyncClient(base_url=base, headers=headers, verify=trusting(base), trust_env=False)
 
     async def _one(self, name: str, check: Callable[[Rest], Awaitable[str]], rest: Rest) -> Check:
         started = time.monotonic()
@@ -113,7 +121,7 @@ class Verification:
         return f"{row['symbol']} at {row.get('current_price', 'no price yet')}, {row['state']}"
 
     async def _not_modified(self, rest: Rest) -> str:
-        async with httpx.AsyncClient(base_url=self._url, trust_env=False) as http:
+        async with self._http(self._url) as http:
             for _ in range(20):  # the quote may change between two requests
                 etag = (await http.get(self._path)).headers["etag"]
                 again = await http.get(self._path, headers={"If-None-Match": etag})
@@ -138,7 +146,7 @@ class Verification:
     async def _stream(self, rest: Rest) -> str:
         url = self._url.replace("http", "ws", 1) + "/ws"
         due = self._is_due()
-        async with Client(url, hz=0) as stream:
+        async with Client(url, hz=0, headers=self._headers) as stream:
             await stream.subscribe("*")
             try:
                 async with asyncio.timeout(LIVE_WITHIN_S if due else QUIET_S):
@@ -165,7 +173,7 @@ class Verification:
         try:
             async with (
                 asyncio.timeout(LIVE_WITHIN_S if due else QUIET_S),
-                httpx.AsyncClient(base_url=self._url, trust_env=False) as http,
+                self._http(self._url) as http,
                 http.stream("GET", "/api/stream", params={"symbols": SOME}) as answer,
             ):
                 _expect(answer.status_code == 200, f"expected 200, got {answer.status_code}")
@@ -205,7 +213,9 @@ class Verification:
         raise Broken("the stream ended")
 
     async def _page(self, rest: Rest) -> str:
-        async with httpx.AsyncClient(base_url=self._frontend, trust_env=False) as http:
+        if self._frontend is None:
+            raise NotDue("no address of a frontend was given: --frontend-url names it")
+        async with self._http(self._frontend) as http:
             try:
                 page, config = await http.get("/"), await http.get("/config.json")
             except httpx.ConnectError as error:

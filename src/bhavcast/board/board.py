@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 from bhavcast.domain import field
-from bhavcast.domain.change import Change, Message, RowImage, Snapshot
+from bhavcast.domain.change import Change, Message, RowImage, Snapshot, refuse_redefinition
 from bhavcast.domain.errors import BusHole
 from bhavcast.domain.field import Value, Values
 from bhavcast.domain.instrument import Instrument
@@ -125,6 +125,10 @@ class Board:
                 row.redefine(instrument)
         return added
 
+    def _described(self, symbol: str) -> Instrument | None:
+        row = self.rows.get(symbol)
+        return None if row is None else row.instrument
+
     def load(self, snapshot: Snapshot) -> None:
         """Become what a snapshot describes, whatever this board was before."""
         self.__init__(snapshot.epoch, snapshot.rev, snapshot.token)  # type: ignore[misc]  # start anew, by the one rule
@@ -162,12 +166,18 @@ class Board:
     # -- the replica ------------------------------------------------------------------------------------------------
 
     def follow(self, message: Message) -> list[Row]:
-        """Take over one message of the bus; return the rows it changed. Raise BusHole if it is not the next one."""
+        """Take over one message of the bus; return the rows it changed.
+
+        Raises:
+            BusHole: it is not the next one. Nothing of it was taken over.
+            BadRecord: it redefines a scrip. Nothing of it was taken over.
+        """
         if message.epoch != self.epoch or message.from_rev != self.rev + 1:
             raise BusHole(
                 f"expected revision {self.rev + 1} of epoch {self.epoch}, got {message.from_rev} of {message.epoch}"
             )
         if message.instruments:
+            refuse_redefinition(message.instruments, self._described)
             self.add(message.instruments)
         rows, changed = self.rows, []
         for change in message.changes:
@@ -228,8 +238,13 @@ class Board:
         facts: dict[str, Any] | None = None,
         instruments: list[Instrument] | None = None,
     ) -> Message:
-        """Make the message that carries everything since the last one; a message without changes takes a revision."""
+        """Make the message that carries everything since the last one; a message without changes takes a revision.
+
+        Raises:
+            BadRecord: one of `instruments` is known and described otherwise: only a new epoch can do that.
+        """
         if instruments:
+            refuse_redefinition(instruments, self._described)
             new = self.add(instruments)
             listed = {**self.facts.get(LISTED, {}), **{row.symbol: self.rev + 1 for row in new}}
             facts = {**(facts or {}), LISTED: listed}
@@ -271,10 +286,19 @@ class Board:
         Called right after `begin`: every row that changes does so at the epoch's first revision.
         """
         for row in self.order:
-            new: Values = dict.fromkeys(field.DAY_FIELDS) | opening(row)
-            changed = {number: value for number, value in new.items() if row.values[number] != value}
-            if changed:
-                row.put(self.rev, changed)
+            self._state(row, dict.fromkeys(field.DAY_FIELDS) | opening(row))
+
+    def complete(self, opening: Callable[[Row], Values]) -> None:
+        """Set what `opening` says of the rows that came in mid-day, and have no previous close yet; after `begin` too."""
+        for row in self.order:
+            if row.values[field.PREVIOUS_CLOSE] is None:
+                self._state(row, opening(row))
+
+    def _state(self, row: Row, said: Values) -> None:
+        changed = {number: value for number, value in said.items() if row.values[number] != value}
+        if changed:
+            derive(row.values, changed)
+            row.put(self.rev, changed)
 
 
 def _rescaled(value: Value, kind: field.Kind, old: Instrument, new: Instrument) -> Value:

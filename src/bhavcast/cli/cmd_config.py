@@ -6,7 +6,7 @@ from bhavcast.app.config_page import settings_page
 from bhavcast.cli.command import command
 from bhavcast.cli.flags import SettingFlags
 from bhavcast.cli.output import Exit, JsonFlag, json, report, say, table
-from bhavcast.domain.errors import BadConfig
+from bhavcast.domain.errors import BadConfig, BadFile
 
 
 def show(*, as_json: JsonFlag = False, flags: SettingFlags | None = None) -> None:
@@ -35,9 +35,13 @@ def check(*, flags: SettingFlags | None = None) -> int:
     flags
         Settings given on the command line.
     """
+    from bhavcast.app.access import refuse_open_house
+    from bhavcast.app.keys import open_keyring
+
     try:
         loaded = (flags or SettingFlags()).load()
-    except BadConfig as error:
+        refuse_open_house(loaded.config, open_keyring(loaded.config))
+    except (BadConfig, BadFile) as error:
         from bhavcast.cli.output import CommandError
 
         report(CommandError(error.detail))

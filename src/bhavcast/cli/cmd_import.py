@@ -133,7 +133,7 @@ def _at_once(config: Any) -> Exit:
             time.sleep(0.1)
             if not is_pending(config):
                 note(
-                    "the running system describes its scrips by it, in a new epoch; what its source trades changes when it is started again"
+                    "the running system describes its scrips by it, in a new epoch; a simulated market begins its day anew from it, a recording or an official day stays what it is"
                 )
                 return Exit.DONE
     report(

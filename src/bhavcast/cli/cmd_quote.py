@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from bhavcast.cli.command import command
-from bhavcast.cli.output import Exit, JsonFlag, UrlFlag, age, fail, json, note, table
+from bhavcast.cli.output import Exit, JsonFlag, KeyFileFlag, UrlFlag, age, fail, json, key_headers, note, table
 
 _COLUMNS = ("symbol", "id", "price", "change", "%", "volume", "bid", "ask", "state", "source", "age")
 _BOOK = ("symbol", "bid orders", "bid quantity", "bid", "ask", "ask quantity", "ask orders")
@@ -20,6 +20,7 @@ def quote(
     url: UrlFlag = "http://127.0.0.1:5000",
     fields: Annotated[str, Parameter(show_default=False)] = "",
     depth: Annotated[int, Parameter(show_default=False)] = 0,
+    key_file: KeyFileFlag = None,
     as_json: JsonFlag = False,
 ) -> int:
     """Print quotes from a running gateway.
@@ -35,7 +36,7 @@ def quote(
     """
     if not symbols:
         fail("quote — expected one symbol or more, got none", then="bhavcast quote RELIANCE", code=Exit.USAGE)
-    now, rows = asyncio.run(_ask(url, list(symbols), fields, depth))
+    now, rows = asyncio.run(_ask(url, list(symbols), fields, depth, key_headers(key_file)))
     bad = [row for row in rows if "error" in row]
     if as_json:
         json(rows)
@@ -57,10 +58,12 @@ def quote(
     return Exit.WRONG if bad else Exit.DONE
 
 
-async def _ask(url: str, symbols: list[str], fields: str, depth: int) -> tuple[datetime, list[dict[str, Any]]]:
+async def _ask(
+    url: str, symbols: list[str], fields: str, depth: int, headers: dict[str, str]
+) -> tuple[datetime, list[dict[str, Any]]]:
     from bhavcast.client.rest import Rest
 
-    async with Rest(url) as rest:
+    async with Rest(url, headers=headers) as rest:
         rows = await rest.batch(symbols, fields=fields, depth=depth)
         # An age is told in the market's time: its clock may be a virtual one.
         now = datetime.fromisoformat((await rest.status())["clock"]["now"])
@@ -95,6 +98,7 @@ app = command(
         "bhavcast quote RELIANCE TCS",
         "bhavcast quote IDX:SENSEX --json",
         "bhavcast quote RELIANCE --fields current_price,volume --depth 5",
+        "bhavcast quote RELIANCE --key-file desk.key",
         'bhavcast quote "M&M" --url http://127.0.0.1:5001',
     ],
     codes={1: "a symbol is unknown or has no data yet", 3: "nothing answers at the address"},

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 from cyclopts import Parameter
 
 from bhavcast.cli.command import command
-from bhavcast.cli.output import Exit, JsonFlag, UrlFlag, age, console, fail, json, note, say
+from bhavcast.cli.output import Exit, JsonFlag, KeyFileFlag, UrlFlag, age, console, fail, json, key_headers, note, say
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -182,6 +182,7 @@ def watch(
     hz: float = 4.0,
     seconds: Annotated[float | None, Parameter(name="--for", show_default=False)] = None,
     count: Annotated[int | None, Parameter(show_default=False)] = None,
+    key_file: KeyFileFlag = None,
     as_json: JsonFlag = False,
 ) -> int:
     """Show quotes as they change, until Ctrl-C; after a lost connection it goes on where it was.
@@ -200,18 +201,25 @@ def watch(
     if not symbols:
         fail("watch — expected one symbol or more, got none", then="bhavcast watch RELIANCE", code=Exit.USAGE)
     try:
-        return asyncio.run(_watch(url, symbols, hz, seconds, count, as_json=as_json))
+        return asyncio.run(_watch(url, symbols, hz, seconds, count, key_headers(key_file), as_json=as_json))
     except KeyboardInterrupt:
         return Exit.DONE
 
 
 async def _watch(
-    url: str, symbols: tuple[str, ...], hz: float, seconds: float | None, count: int | None, *, as_json: bool
+    url: str,
+    symbols: tuple[str, ...],
+    hz: float,
+    seconds: float | None,
+    count: int | None,
+    headers: dict[str, str],
+    *,
+    as_json: bool,
 ) -> int:
     from bhavcast.client.stream import Client
 
     clock = MarketTime()
-    async with Client(url.rstrip("/").replace("http", "ws", 1) + "/ws", hz=hz) as stream:
+    async with Client(url.rstrip("/").replace("http", "ws", 1) + "/ws", hz=hz, headers=headers) as stream:
         await stream.subscribe(*symbols)
         watching = Watching(clock, count)
         try:

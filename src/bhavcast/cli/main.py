@@ -15,9 +15,11 @@ from bhavcast import __version__
 COMMANDS: Final[dict[str, str]] = {
     "up": "Start the whole system on this machine and run it until Ctrl-C.",
     "serve": "Run one part of the system.",
+    "keys": "Make, list, rotate and revoke the keys that let others in.",
     "import": "Import the exchange's files: scrip masters and official days.",
     "record": "Record what a source gives, before anything is checked.",
     "replay": "Run the whole system on a recording.",
+    "journal": "List, verify or show the journals.",
     "quote": "Print quotes from a running gateway.",
     "watch": "Show quotes as they change.",
     "verify": "Check a running system from outside.",

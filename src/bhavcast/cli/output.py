@@ -4,10 +4,12 @@ stdout carries the answer, stderr everything about it. Colours and boxes appear 
 NO_COLOR is set; a pipe gets plain columns.
 """
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 from urllib.parse import urlsplit
 
@@ -24,6 +26,8 @@ JsonFlag = Annotated[bool, Parameter(name="--json", negative="", help="print JSO
 
 
 def _is_address(_kind: object, value: object) -> None:
+    if value is None:
+        return
     try:
         parts = urlsplit(str(value))
         sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -36,6 +40,30 @@ def _is_address(_kind: object, value: object) -> None:
 
 Address = Parameter(validator=_is_address)
 UrlFlag = Annotated[str, Address, Parameter(help="address of the gateway")]
+
+KeyFileFlag = Annotated[
+    Path | None,
+    Parameter(
+        name="--key-file",
+        help="file that holds the key, where one is needed [default: $BHAVCAST_KEY_FILE]",
+        show_default=False,
+        metavar="FILE",
+    ),
+]
+
+
+def key_headers(file: Path | None) -> dict[str, str]:
+    """Return the header with the key in a file; none where there is no file. A key is never an argument."""
+    named = file or os.environ.get("BHAVCAST_KEY_FILE")
+    if not named:
+        return {}
+    try:
+        text = Path(named).read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        fail(f"--key-file — expected a file that holds a key, got {named}: {error}", code=Exit.USAGE)
+    if not text or not text.isprintable() or " " in text:
+        fail(f"--key-file — expected a file that holds one key, got something else in {named}", code=Exit.USAGE)
+    return {"X-API-Key": text}
 
 
 class Exit(IntEnum):

@@ -1,6 +1,7 @@
 """Quotes over HTTP: one, many, or what changed since a position."""
 
-from collections.abc import Callable
+import ssl
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 from urllib.parse import quote as escape
@@ -30,18 +31,38 @@ _decode_delta = msgspec.json.Decoder(Delta).decode
 _decode_problem = msgspec.json.Decoder(Problem).decode
 
 
+def trusting(url: str) -> ssl.SSLContext | bool:
+    """Return whom to believe at an address: by TLS whom the machine believes, and $SSL_CERT_FILE where that is set."""
+    return ssl.create_default_context() if url.startswith("https") else False
+
+
 class Rest:
     """A gateway's REST routes.
 
     Args:
         url: the gateway's address, such as http://127.0.0.1:5000.
         timeout: seconds for one request.
+        headers: sent with every request, such as the one that holds a key.
         transport: in the place of real connections, for tests.
     """
 
-    def __init__(self, url: str, *, timeout: float = 10.0, transport: httpx.AsyncBaseTransport | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout: float = 10.0,
+        headers: Mapping[str, str] | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
         self.url = url.rstrip("/")
-        self._http = httpx.AsyncClient(base_url=self.url, timeout=timeout, transport=transport, trust_env=False)
+        self._http = httpx.AsyncClient(
+            base_url=self.url,
+            timeout=timeout,
+            headers=dict(headers or {}),
+            verify=trusting(self.url),
+            transport=transport,
+            trust_env=False,
+        )
 
     async def quote(self, symbol: str, *, fields: str = "", depth: int = 0) -> Quote:
         """Return one quote.

@@ -48,6 +48,8 @@ class State:
         self.quotes: dict[str, Quote] = {}
         self.position: Position | None = None
         self.greeted = False
+        # The newest revision ever held, which may be past the position: a gateway below it makes us wait, not go back.
+        self._seen = 0
         # What is subscribed as the service calls it (codes, "group:A", "*"), and what it has not answered yet.
         self._items: dict[str, None] = {}
         self._wide: set[str] = set()  # those of the items that stand for more than one symbol
@@ -123,18 +125,14 @@ class State:
             # Until the answer everything comes as before, and the position is good for that.
             self._reshaping[self._last_id] = before
 
-    def _sub(self, texts: list[str]) -> None:
+    def _sub(self, texts: list[str], *, seen: int = 0) -> None:
         # Each group in a message of its own, so that it is clear which rows came with it.
         narrow = [text for text in texts if not _is_wide(text)]
-        for start in range(0, len(narrow), self._most):
-            self._ask_for(narrow[start : start + self._most])
-        for text in texts:
-            if _is_wide(text):
-                self._ask_for([text])
-
-    def _ask_for(self, texts: list[str]) -> None:
-        self._send({"t": "sub", "symbols": texts})
-        self._sent[self._last_id] = texts
+        pieces = [narrow[start : start + self._most] for start in range(0, len(narrow), self._most)]
+        for piece in [*pieces, *([text] for text in texts if _is_wide(text))]:
+            self._send({"t": "sub", "symbols": piece, **({"seen": seen} if seen else {})})
+            self._sent[self._last_id] = piece
+            seen = 0  # once is enough: they are answered in order
 
     def _unsub(self, texts: list[str]) -> None:
         for start in range(0, len(texts), self._most):
@@ -218,18 +216,21 @@ class State:
         self._wide -= set(again)
         self._held = set(resumable)
         if resumable:
-            self._send({"t": "resume", "pos": str(self.position), "symbols": list(resumable)})
-            self._resume_id, self._resuming = self._last_id, True
-            self._coming[self._last_id] = list(resumable)
-        self._sub(list(self._asked))
+            self._resume(list(resumable))
+        self._sub(list(self._asked), seen=0 if resumable else self._seen)
+
+    def _resume(self, items: list[str]) -> None:
+        for start in range(0, len(items), self._most):
+            rest = {"more": True} if start + self._most < len(items) else {"seen": self._seen}
+            self._send({"t": "resume", "pos": str(self.position), "symbols": items[start : start + self._most], **rest})
+        self._resume_id, self._resuming = self._last_id, True
+        self._coming[self._last_id] = items
 
     def _resumable(self) -> dict[str, None]:
-        """Return what may be resumed: held, and not past the position, where another gateway may not be yet."""
+        """Return what may be resumed: what is held."""
         if self.position is None:
             return {}
-        rev = self.position.rev
-        held = [i for i in self._items if i in self._held and self.quotes.get(i, {}).get("rev", 0) <= rev]
-        held = held[: self._most]
+        held = [item for item in self._items if item in self._held]
         if not self._wide <= set(held):  # then whose a row is could not be told
             held = [item for item in held if item not in self._wide]
         return dict.fromkeys(held)
@@ -301,6 +302,7 @@ class State:
 
     def _replace(self, symbol: str, row: dict[str, Any]) -> Event:
         self._unconfirmed.discard(symbol)
+        self._seen = max(self._seen, row["rev"])
         self.quotes[symbol] = row
         return Update(symbol=symbol, quote=row, changes=row, whole=True)
 
@@ -310,6 +312,7 @@ class State:
             return None
         if row["rev"] < held["rev"] or symbol in self._unconfirmed:
             return None
+        self._seen = max(self._seen, row["rev"])
         merged = {**held, **row}
         for name, value in row.items():
             if value is None:
@@ -340,6 +343,7 @@ class State:
         """Move the position, if the frame carries one and there is one to move."""
         if position is not None and self.position is not None:
             self.position = position
+            self._seen = max(self._seen, position.rev)
 
     def _sync(self, message: dict[str, Any]) -> Iterator[Event]:
         position = self._position(message)
@@ -351,9 +355,12 @@ class State:
         else:
             # Commands are answered in order; a snapshot that a change of fields overtook is part of that one's.
             covered = {item for each in list(self._coming) if each <= number for item in self._coming.pop(each)}
-        self.position = position
+        anew, self.position = self.position is None, position
         self._held |= covered & self._items.keys()
         self._drop_unconfirmed(covered)
+        # Begun anew: what was seen before counts no more, it may have been lost.
+        rows = [row["rev"] for row in self.quotes.values()] if anew else [self._seen]
+        self._seen = max([position.rev, *rows])
         count = message.get("count")
         yield Synced(position=position, count=count if isinstance(count, int) else 0)
 

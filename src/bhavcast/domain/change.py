@@ -1,7 +1,7 @@
 """What the board says: changes with revisions, and the messages that carry them. Frozen, versioned, sent and stored."""
 
-from collections.abc import Iterable
-from typing import Annotated, Any, Final
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 
@@ -29,7 +29,7 @@ class Message(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
     `from_rev = previous to_rev + 1` always; a reader that finds otherwise takes a snapshot. `published` is market time,
     milliseconds. Exactly the kinds that are not empty are carried: `changes` (of quotes and indices), `facts` (feed
-    states, market phase, gaps, the canary …: name → latest content), `instruments` (new or altered ones).
+    states, market phase, gaps, the canary …: name → latest content), `instruments` (new ones).
     """
 
     version: int = VERSION
@@ -75,6 +75,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
         return Position(self.epoch, self.rev)
 
 
+_What = TypeVar("_What", Message, Snapshot)
 _encode = msgspec.msgpack.Encoder().encode
 _decode_message = msgspec.msgpack.Decoder(Message).decode
 _decode_snapshot = msgspec.msgpack.Decoder(Snapshot).decode
@@ -82,34 +83,45 @@ _decode_snapshot = msgspec.msgpack.Decoder(Snapshot).decode
 UNDECODABLE: Final = (msgspec.DecodeError, ValueError, TypeError, OverflowError, RecursionError)
 
 
-def encode(what: Message | Snapshot) -> bytes:
-    """Return the bytes that journal and bus carry: MessagePack, with the field numbers as keys."""
+def encode(what: Message | Snapshot | RowImage | Instrument) -> bytes:
+    """Return the bytes that journal and bus carry, or a part of them: MessagePack, with the field numbers as keys."""
     return _encode(what)
 
 
 def decode(payload: bytes | memoryview) -> Message:
     """Read a message; raise BadRecord for anything else and for a version this program does not know."""
-    try:
-        message = _decode_message(payload)
-    except UNDECODABLE as error:
-        raise BadRecord(f"not a message: {error}") from error
-    if message.version != VERSION:
-        raise BadRecord(f"a message of version {message.version}; this program reads version {VERSION}")
-    return message
+    return _read(payload, _decode_message, "message")
 
 
 def decode_snapshot(payload: bytes | memoryview) -> Snapshot:
     """Read a snapshot; raise BadRecord for anything else and for a version this program does not know."""
-    try:
-        snapshot = _decode_snapshot(payload)
-    except UNDECODABLE as error:
-        raise BadRecord(f"not a snapshot: {error}") from error
-    if snapshot.version != VERSION:
-        raise BadRecord(f"a snapshot of version {snapshot.version}; this program reads version {VERSION}")
+    snapshot = _read(payload, _decode_snapshot, "snapshot")
     for row in snapshot.rows:
         if len(row.values) != len(row.revs) or len(row.values) > field.COUNT:
             raise BadRecord(f"row {row.symbol!r} has {len(row.values)} values and {len(row.revs)} revisions")
     return snapshot
+
+
+def _read(payload: bytes | memoryview, decoder: Callable[[bytes | memoryview], _What], name: str) -> _What:
+    try:
+        what = decoder(payload)
+    except UNDECODABLE as error:
+        raise BadRecord(f"not a {name}: {error}") from error
+    if what.version != VERSION:
+        raise BadRecord(f"a {name} of version {what.version}; this program reads version {VERSION}")
+    return what
+
+
+def refuse_redefinition(instruments: Iterable[Instrument], known: Callable[[str], Instrument | None]) -> None:
+    """Raise BadRecord where a message would describe a known scrip otherwise than its epoch does.
+
+    A reader's position means that what it holds is complete: which scrips are in a group, and what a price is counted in,
+    must not change under it. So a message may bring scrips, and only a new epoch other descriptions.
+    """
+    for instrument in instruments:
+        held = known(instrument.symbol)
+        if held is not None and held != instrument:
+            raise BadRecord(f"{instrument.symbol!r} is described otherwise within an epoch")
 
 
 _NUMBERS: Final = frozenset(range(field.COUNT))
@@ -155,12 +167,13 @@ class Folding:
 
         Raises:
             BusHole: it is of another epoch, or is not the next one. Nothing of it was applied.
-            BadRecord: it speaks of a field that does not exist. Nothing of it was applied.
+            BadRecord: it speaks of a field that does not exist, or redefines a scrip. Nothing of it was applied.
         """
         if message.epoch != self.epoch:
             raise BusHole(f"expected epoch {self.epoch}, got a message of {message.epoch}")
         if message.from_rev != self.rev + 1 or message.to_rev < message.from_rev:
             raise BusHole(f"expected revisions from {self.rev + 1}, got {message.from_rev} to {message.to_rev}")
+        refuse_redefinition(message.instruments, self._instruments.get)
         for change in message.changes:
             if not change.values.keys() <= _NUMBERS:
                 raise BadRecord(f"a field number of {change.symbol!r} is not in 0 to {field.COUNT - 1}")

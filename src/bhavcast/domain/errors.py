@@ -126,6 +126,62 @@ class ForeignOrigin(BhavcastError):
     code, status = "foreign_origin", 403
 
 
+class Unauthenticated(BhavcastError):
+    """A key is needed here, and none came or not one of ours."""
+
+    code, status = "unauthenticated", 401
+
+
+class NoKey(Unauthenticated):
+    """A key is needed here, and none came; on a stream it may still come as a message."""
+
+
+class KeyExpired(Unauthenticated):
+    """The key was good once: it has expired, or was revoked."""
+
+    code = "key_expired"
+
+
+class Forbidden(BhavcastError):
+    """The key is good, and its role is not enough."""
+
+    code, status = "forbidden", 403
+
+
+class BadCsrfToken(Forbidden):
+    """Something was to be changed by cookie, without the header that only our own pages can set."""
+
+    code = "bad_csrf_token"
+
+
+class Conflict(BhavcastError):
+    """What was asked for cannot be done as things are; `detail` says why."""
+
+    code, status = "conflict", 409
+
+
+class UnknownSource(BhavcastError):
+    """No source of that name feeds this system."""
+
+    code, status = "unknown_source", 404
+
+
+class RateLimited(BhavcastError):
+    """More requests than the key or the address may make, or more attempts that failed."""
+
+    code, status, temporary = "rate_limited", 429, True
+
+    def __init__(self, detail: str, *, retry_after: int = 1) -> None:
+        super().__init__(detail)
+        self.retry_after = retry_after
+
+
+class TooManyStreams(RateLimited):
+    """The key or the address has as many streams open as it may have."""
+
+    code = "too_many_streams"
+
+
 class Unavailable(BhavcastError):
     """The service cannot answer now; a retry can help."""
 

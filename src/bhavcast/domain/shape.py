@@ -11,11 +11,12 @@ MAX_CUSTOM_SHAPES: Final = 32
 
 
 class Shape(NamedTuple):
-    """Which fields, how many levels of depth, and in which encoding (JSON, or MessagePack if `binary`)."""
+    """Which fields, how many levels of depth, in which encoding (JSON, or MessagePack if `binary`), with stamps or not."""
 
     numbers: tuple[int, ...] = field.FULL
     depth: int = 0
     binary: bool = False
+    stamps: bool = False
 
     @property
     def whole(self) -> bool:

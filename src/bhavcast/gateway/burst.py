@@ -26,7 +26,8 @@ def send(turn: Turn, flush: Flush) -> list[Outbox]:
         outbox = turn[index][0]
         if rest is None:
             idle.append(outbox)
-        elif rest and isinstance(outbox.sink, WebSocket):
+        elif rest:
+            assert isinstance(outbox.sink, WebSocket), "no other has a descriptor"
             outbox.sink.write(rest)
         else:
             idle += burst.send([turn[index]], flush)

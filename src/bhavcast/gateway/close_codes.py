@@ -17,17 +17,23 @@ class CloseCode(NamedTuple):
 
 
 DRAINING: Final = CloseCode(4001, "draining", "the service is shutting down; reconnect after retry_ms")
+KEY_EXPIRED: Final = CloseCode(4005, "key_expired", "the key has expired; reconnect with another")
 SLOW: Final = CloseCode(4008, "slow", "nothing was read for 10 s")
 POSITION_LOST: Final = CloseCode(4010, "position_lost", "this gateway is behind your position and did not catch up")
-TOO_MANY_REQUESTS: Final = CloseCode(4013, "too_many_requests", "more connections than this service takes")
+TOO_MANY_REQUESTS: Final = CloseCode(4013, "too_many_requests", "more messages or streams than one client may have")
+BAD_AUTH: Final = CloseCode(4500, "bad_auth", "the key opens nothing, or none came in time")
+FORBIDDEN: Final = CloseCode(4501, "forbidden", "the key comes first; nothing is answered without it")
 PROTOCOL_ERROR: Final = CloseCode(4503, "protocol_error", "too many malformed messages")
 TOO_MANY_SUBSCRIPTIONS: Final = CloseCode(4504, "too_many_subscriptions", "more symbols than one connection may hold")
 
 CLOSE_CODES: Final = (
     DRAINING,
+    KEY_EXPIRED,
     SLOW,
     POSITION_LOST,
     TOO_MANY_REQUESTS,
+    BAD_AUTH,
+    FORBIDDEN,
     PROTOCOL_ERROR,
     TOO_MANY_SUBSCRIPTIONS,
 )

@@ -1,35 +1,53 @@
-"""An HTTP connection as uvicorn keeps it, with what long-lived answers need."""
+"""An HTTP connection as uvicorn keeps it, with limits on what is not a body, and with what long-lived answers need."""
 
 import asyncio
 from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from bhavcast.domain.errors import BhavcastError, RequestTimeout, TooManyConnections
-from bhavcast.gateway import problems
+from bhavcast.domain.errors import (
+    BhavcastError,
+    HeadersTooLarge,
+    Malformed,
+    RequestTimeout,
+    TooManyConnections,
+    UrlTooLong,
+)
+from bhavcast.gateway import problems, request_id
+from bhavcast.gateway.access_log import AccessLog
+from bhavcast.telemetry.metrics import HttpCounters
 
+HEADERS_BYTES: Final = 16 * 1024  # all headers of one request
 REQUEST_S: Final = 10.0  # from the first byte of a request to its last; of a new connection, from its beginning
 
 
 class Connection(HttpToolsProtocol):
-    """Limits the time a request may take to come, and tells an event stream of its transport, and of its end.
+    """Refuses what is not a request in the one shape of refusals; set up with `bind`.
 
-    A request that comes a byte at a time would hold its connection for ever: uvicorn counts only idle time, between
+    It tells an event stream of its transport, and of its end. uvicorn tells the newest request of a connection that the
+    client has gone. An event stream with another request behind it is not the newest: it would never hear of it, and go
+    on for ever.
+
+    A request that comes a byte at a time would hold its connection for ever too: uvicorn counts only idle time, between
     requests, and any byte ends that. The handshake of a WebSocket is a request like any other here.
-
-    uvicorn tells the newest request of a connection that the client has gone. An event stream with another request
-    behind it is not the newest: it would never hear of it, and go on for ever.
     """
 
     most: int = 2**31  # connections at once
+    counters: HttpCounters
+    accesses: AccessLog
+    constant_headers: bytes
+    max_url: int
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._running: Any = None
+        # A head is due or under way, and what of it has come.
+        self._heading = True
+        self._head = 0
         self._coming = False  # a request is under way
         self._deadline: asyncio.TimerHandle | None = None
 
-    # -- the time of a request --------------------------------------------------------------------------------------
+    # -- limits -----------------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # a stream's transport
         """Wait for the first request, not for ever; or send one that is too many away."""
@@ -40,9 +58,10 @@ class Connection(HttpToolsProtocol):
         self._deadline = self.loop.call_later(REQUEST_S, self._overdue)
 
     def data_received(self, data: bytes) -> None:
-        """Let the parser read, and see to it that what has begun ends in time."""
+        """Let the parser read it, unless the head grows without end; and see to it that what has begun ends in time."""
         self._coming = True
-        super().data_received(data)
+        if not self._too_long(data):
+            super().data_received(data)
         if not self._coming or self.transport.is_closing():
             self._in_time()
         elif self._deadline is None:
@@ -63,19 +82,52 @@ class Connection(HttpToolsProtocol):
         self._deadline = None
         self._refuse(RequestTimeout(f"expected a whole request within {REQUEST_S:g} s"))
 
+    def _too_long(self, data: bytes) -> bool:
+        """Refuse a head that does not end: httptools has no limit of its own."""
+        if not self._heading:
+            return False
+        self._head += len(data)
+        most = self.max_url + HEADERS_BYTES
+        if self._head <= most or b"\r\n\r\n" in data[: most + 4]:
+            return False
+        long_url = b"\r\n" not in data[: self.max_url] and not self.headers
+        error: BhavcastError = (
+            UrlTooLong(f"expected a URL of at most {self.max_url} bytes")
+            if long_url
+            else HeadersTooLarge(f"expected at most {HEADERS_BYTES} bytes of headers")
+        )
+        self._refuse(error)
+        return True
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is not HTTP in the one shape of all refusals; uvicorn calls this."""
+        self._refuse(Malformed(f"expected a request in HTTP/1.1: {msg}"))
+
     def _refuse(self, error: BhavcastError) -> None:
         """Answer what no application sees, and close: where the next request begins cannot be known."""
+        if self.transport.is_closing():
+            return
         cycle = self.cycle
-        # In place of an earlier answer it would be taken for that.
-        if cycle is None or cycle.response_complete:  # type: ignore[redundant-expr]  # None at first
-            body = problems.body(error)
-            more = [b"%b: %b\r\n" % (n.lower().encode(), v.encode()) for n, v in problems.headers(error).items()]
-            head = [STATUS_LINE[error.status], b"content-type: %b\r\n" % problems.CONTENT_TYPE.encode()]
-            head.append(b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body))
-            self.transport.write(b"".join([head[0], *more, *head[1:], body]))
+        if cycle is not None and not cycle.response_complete:  # type: ignore[redundant-expr]  # None at first
+            if self._heading or cycle.response_started or self.pipeline:
+                self.transport.close()  # in place of an earlier answer it would be taken for that
+                return
+            cycle.disconnected = True  # it is this request's body that is wrong
+            cycle.message_event.set()
+        own_id = request_id.new().decode()
+        body = problems.with_request_id(problems.body(error), own_id)
+        self.counters.count("unparsed", error.status, 0.0)
+        peer = self.client[0] if self.client else "unknown"
+        self.accesses.refused("unparsed", error.status, address=peer, request_id=own_id, code=error.code)
+        head = [STATUS_LINE[error.status], self.constant_headers]
+        head += [b"%b: %b\r\n" % header for header in self.server_state.default_headers]
+        head.append(b"content-type: %b\r\ncontent-length: %d\r\n" % (problems.CONTENT_TYPE.encode(), len(body)))
+        head += [b"%b: %b\r\n" % (n.lower().encode(), v.encode()) for n, v in problems.headers(error).items()]
+        head.append(b"x-request-id: %b\r\nconnection: close\r\n\r\n" % own_id.encode())
+        self.transport.write(b"".join([*head, body]))
         self.transport.close()
 
-    # -- what long-lived answers need -------------------------------------------------------------------------------
+    # -- parser callbacks -------------------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
         """Begin a request."""
@@ -83,10 +135,31 @@ class Connection(HttpToolsProtocol):
         super().on_message_begin()
         self.scope["bhavcast.transport"] = self.transport  # type: ignore[typeddict-unknown-key]  # for event streams
 
+    def on_headers_complete(self) -> None:
+        """Hand a request whose head is short enough to the application."""
+        self._heading = False
+        self._head = 0
+        if len(self.url) > self.max_url:
+            self._refuse(UrlTooLong(f"expected a URL of at most {self.max_url} bytes"))
+            return
+        self._begin()
+
+    def _begin(self) -> None:
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Pass a body on; a request that was refused has no cycle for it."""
+        if self.cycle is not None:
+            super().on_body(body)
+
     def on_message_complete(self) -> None:
         """End a request."""
+        self._heading = True
         self._coming = False
-        super().on_message_complete()
+        if self.cycle is not None:
+            super().on_message_complete()
+
+    # -- long answers -----------------------------------------------------------------------------------------------
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         self._running = cycle
@@ -101,6 +174,17 @@ class Connection(HttpToolsProtocol):
         if running is not None and not running.response_complete:
             running.disconnected = True
             running.message_event.set()
+
+
+def bind(counters: HttpCounters, access_log: AccessLog, constant_headers: bytes, *, max_url: int) -> type[Connection]:
+    """Return the connection class of one server."""
+    names = {
+        "counters": counters,
+        "accesses": access_log,
+        "constant_headers": constant_headers,
+        "max_url": max_url,
+    }
+    return type("BoundConnection", (Connection,), names)
 
 
 def limited(kind: type[asyncio.Protocol], most: int) -> type[asyncio.Protocol]:

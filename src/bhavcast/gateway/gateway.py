@@ -7,13 +7,16 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
+from bhavcast.access.doorkeeper import Doorkeeper
+from bhavcast.access.keyring import Keyring
 from bhavcast.board.board import Board, Row
 from bhavcast.board.encode import Encoder
 from bhavcast.domain.change import Message
 from bhavcast.domain.directory import Directory
 from bhavcast.domain.errors import BhavcastError, Draining, TooManyConnections, Unavailable
-from bhavcast.domain.field import STATE
+from bhavcast.domain.field import STATE, TIMESTAMP
 from bhavcast.domain.index import IndexBasis
+from bhavcast.domain.instrument import CANARY_SYMBOL
 from bhavcast.domain.shape import Shape
 from bhavcast.hub.hub import Hub
 from bhavcast.telemetry.clock import Clock, MarketClock
@@ -46,6 +49,10 @@ class Limits(Protocol):
         """Bytes of one message."""
 
     @property
+    def messages_per_second(self) -> int:
+        """Messages of one connection."""
+
+    @property
     def connections(self) -> int:
         """Streaming clients at once."""
 
@@ -66,6 +73,9 @@ class Member(Protocol):
 
     def admit(self, rows: list[Row]) -> None:
         """Take in rows that were added, where a group or everything is followed."""
+
+    def note(self, rows: list[Row]) -> None:
+        """Take note of rows whose state has changed."""
 
     def beat(self, now: float) -> None:
         """Send a heartbeat if it has been silent for long enough."""
@@ -93,15 +103,23 @@ class Gateway:
     later: Callable[[float, Callable[[], None]], object] = lambda delay, call: asyncio.get_running_loop().call_later(
         delay, call
     )
+    # Who may come in; without another, whoever is on this machine reads.
+    keeper: Doorkeeper | None = None
     directory: Directory = field(default_factory=lambda: Directory(()))
     members: set[Member] = field(default_factory=set)
+    # Those of them whose rows do not show the state of a scrip: they are told of it.
+    blind: set[Member] = field(default_factory=set)
     quote: Encoder = field(init=False)
     hub: Hub = field(init=False)
+    door: Doorkeeper = field(init=False)
+    _newest: Message | None = None
     _header: bytes = b""
     _header_rev: int = -1
 
     def __post_init__(self) -> None:
+        self.door = Doorkeeper(Keyring(), self.clock) if self.keeper is None else self.keeper
         self.hub = Hub(self.replica, Encoder)
+        self.hub.stamps = self._stamps
         self.quote = self.hub.encoder(Shape())  # type: ignore[assignment]  # the hub makes board encoders here
 
     # -- the bus speaks ---------------------------------------------------------------------------------------------
@@ -117,9 +135,30 @@ class Gateway:
         """Pass on what changed."""
         if message is None or message.instruments:
             self._grow()
+        if message is not None and message.changes:
+            self._newest = message
         self.hub.notice(rows)
+        if self.blind:
+            self._note(rows, message)
         if message is not None and message.facts:
             self._tell(message.facts)
+
+    def _note(self, rows: list[Row], message: Message | None) -> None:
+        since = 0 if message is None else message.from_rev
+        changed = [row for row in rows if row.revs[STATE] >= since]
+        if changed:
+            for member in self.blind:
+                member.note(changed)
+
+    def _stamps(self) -> dict[str, int]:
+        """Say when the newest batch was traded, received and published, and that it is sent now: market time, ms."""
+        told = {"flushed": self.market.now_ms()}
+        if (newest := self._newest) is None:
+            return told
+        times = [time for change in newest.changes if isinstance(time := change.values.get(TIMESTAMP), int)]
+        exchange = {"exchange": max(times)} if times else {}
+        received = {"received": newest.received} if newest.received else {}
+        return {**exchange, **received, "published": newest.published, **told}
 
     def _grow(self) -> None:
         before = len(self.directory)
@@ -187,6 +226,12 @@ class Gateway:
         """Find the row of a code, id, ISIN or index; raise UnknownSymbol or AmbiguousSymbol."""
         row = self.replica.rows.get(symbol)
         return row if row is not None else self.replica.rows[self.directory.resolve(symbol).symbol]
+
+    def heard_since(self, market_ms: int) -> bool:
+        """Tell whether a canary that was sent at or after some market time has come: whether this gateway hears."""
+        canary = self.replica.rows.get(CANARY_SYMBOL)
+        sent = None if canary is None else canary.values[TIMESTAMP]
+        return self.link == "ok" and isinstance(sent, int) and sent >= market_ms
 
     def fact(self, name: str) -> dict[str, Any]:
         """Return the latest content of a fact, empty if it was never said."""

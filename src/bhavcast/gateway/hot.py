@@ -1,48 +1,55 @@
 """The hot path: `GET /api/stock/…` and `GET /api/stocks/batch` answered inside the protocol, without a framework.
 
 A subclass of uvicorn's httptools protocol. A request it can answer never becomes an ASGI task; anything unusual (another
-method, a body, an Origin, an upgrade, a pipeline) falls through to the application, which answers the same by the same
-functions (quotes.py). Without this class everything still works, slower.
+method, a body, an Origin, an upgrade, a pipeline, a proxy, a key that is not let in, one request too many) falls through
+to the application, which answers the same by the same functions (quotes.py, access/doorkeeper.py). So nobody is refused
+here. Without this class everything still works, slower.
 
 Clients send the same bytes again and again. Bytes that the parser has once found to be one whole, usual request for a
 hot URL need no second look: they are the key to a ready answer, which is made anew only when one of its quotes changed.
+The bytes hold the key of whoever sent them, so the answer's visitor is found with it; one without a key is the
+connection's.
 """
 
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from time import perf_counter
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
+from urllib.parse import unquote
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
+from bhavcast.access.doorkeeper import Visitor, plain_address
 from bhavcast.board.board import Row
-from bhavcast.domain.errors import BhavcastError, HeadersTooLarge, Malformed, UrlTooLong
-from bhavcast.gateway import connection, quotes
+from bhavcast.gateway import connection, problems, quotes, request_id
+from bhavcast.gateway.access_log import AccessLog, Tally, shown
 from bhavcast.gateway.connection import Connection
 from bhavcast.gateway.gateway import Gateway, fresh
 from bhavcast.telemetry.metrics import HttpCounters, RouteCounter
 
 STOCK: Final = b"/api/stock/"
 BATCH: Final = b"/api/stocks/batch"
-HEADERS_BYTES: Final = 16 * 1024  # all headers of one request
 MAX_READY: Final = 4096  # ready answers kept
 MAX_READY_BYTES: Final = 64 * 1024 * 1024  # of all their bodies and keys
 READY_BYTES: Final = 8 * 1024  # a longer request is not kept as a key
 _USUAL: Final = frozenset(
     {b"host", b"user-agent", b"accept", b"accept-encoding", b"accept-language", b"connection", b"if-none-match"}
-    | {b"cache-control", b"pragma", b"traceparent", b"tracestate"}
+    | {b"cache-control", b"pragma", b"traceparent", b"tracestate", b"authorization", b"x-api-key", b"x-request-id"}
+)
+_READY: Final = (
+    b"%b%b%bratelimit-remaining: %d\r\nratelimit-reset: %d\r\nx-request-id: %b-%08x\r\nx-bhavcast-age-ms: %d\r\n\r\n%b"
 )
 
 
 class Ready:
     """An answer that stands as long as none of its quotes changes."""
 
-    __slots__ = ("body", "counter", "fresh", "head", "make", "rev", "rows", "stamp")
+    __slots__ = ("body", "fresh", "head", "make", "rev", "route", "rows", "stamp", "tally", "visitor")
 
-    def __init__(self, make: Callable[[], quotes.Answer], counter: RouteCounter) -> None:
+    def __init__(self, make: Callable[[], quotes.Answer], route: "Route", visitor: Visitor | None) -> None:
         self.make = make
-        self.counter = counter
+        self.route = route
+        self.visitor = visitor  # None: the connection's, whoever that is
         self.rows: tuple[Row, ...] = ()
         self.rev = -1
         self.fresh = 0
@@ -50,39 +57,43 @@ class Ready:
         self.head = b""
         self.body = b""
 
-    def take(self, answer: quotes.Answer, head: bytes) -> bool:
-        """Become this answer; return whether it is one that can stand."""
-        if not answer.lasting:
-            return False
+    def take(self, answer: quotes.Answer, head: bytes, tally: Tally) -> None:
+        """Become this answer, which is one that can stand."""
+        self.tally = tally
         self.rows, self.rev = answer.rows, max(row.rev for row in answer.rows)
         self.stamp = answer.stamp or 0
         self.head, self.body = head, answer.body
         self.fresh = fresh(answer.rows)
-        return True
+
+
+class Route(NamedTuple):
+    """One of the two hot routes, and what is counted of it."""
+
+    template: str
+    counter: RouteCounter
 
 
 class HotProtocol(Connection):
     """Set up with `bind`, which gives it the gateway."""
 
     gateway: Gateway
-    counters: HttpCounters
     host_allowed: Callable[[str], bool]
-    constant_headers: bytes
-    max_url: int
     ready: dict[bytes, Ready]
     ready_bytes: int
+    max_ready_bytes: int = MAX_READY_BYTES
     generation: int
+    keys: int
+    rate_limit: bytes
     dates: list[Any]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._raw = b""
         self._between = True
-        # A head is due or under way, and what of it has come.
-        self._heading = True
-        self._head = 0
         self._answer: bytes | None = None
         self._used_at = 0.0
+        # Who this connection's requests without a key are from, once that is known.
+        self._visitor: Visitor | None = None
 
     # -- bytes ------------------------------------------------------------------------------------------------------
 
@@ -97,69 +108,44 @@ class HotProtocol(Connection):
                 return
         # Only bytes that begin a request can be all of it: the same ones after a part of another mean something else.
         self._raw = data if self._between else b""
-        if not self._too_long(data):
-            super().data_received(data)
+        super().data_received(data)
 
     def _again(self, ready: Ready) -> bytes | None:
         """Return a ready answer as of now; None where it cannot stand any more."""
         if self.cycle is not None and not self.cycle.response_complete:  # type: ignore[redundant-expr]  # None at first
             return None  # an earlier answer of this connection is still to be written
-        began = perf_counter()
+        gateway = self.gateway
+        visitor = ready.visitor or self._visitor
+        now = gateway.clock.monotonic()
+        if visitor is None or now >= visitor.until or visitor.generation != gateway.door.keyring.generation:
+            return None
+        bucket = visitor.account.bucket
+        if not bucket.take(now):
+            return None
         rows = ready.rows
         rev = rows[0].rev if len(rows) == 1 else max([row.rev for row in rows])
-        gateway = self.gateway
         if rev != ready.rev:
             answer = ready.make()
-            if not ready.take(answer, self._stable_head(answer)):
-                return None
+            if not answer.lasting:
+                return self._finish(answer, ready.route, visitor, request_id.new(), now)
+            self._renew(ready, answer, visitor)
         else:
             gateway.reads += len(rows)
             gateway.fresh_reads += ready.fresh
-        written = b"%b%b%bx-bhavcast-age-ms: %d\r\n\r\n%b" % (
+        written = _READY % (
             ready.head,
             self._dates(),
             gateway.position_header(),
+            bucket.tokens,
+            bucket.reset,
+            request_id.PROCESS,
+            next(request_id.numbers),
             max(0, gateway.market.now_ms() - ready.stamp),
             ready.body,
         )
-        ready.counter.observe(200 if ready.body else 304, perf_counter() - began)
+        ready.tally.count += 1
+        ready.route.counter.observe(200 if ready.body else 304, gateway.clock.monotonic() - now)
         return written
-
-    def _too_long(self, data: bytes) -> bool:
-        """Refuse a head that does not end: httptools has no limit of its own."""
-        if not self._heading:
-            return False
-        self._head += len(data)
-        most = self.max_url + HEADERS_BYTES
-        if self._head <= most or b"\r\n\r\n" in data[: most + 4]:
-            return False
-        long_url = b"\r\n" not in data[: self.max_url] and not self.headers
-        error: BhavcastError = (
-            UrlTooLong(f"expected a URL of at most {self.max_url} bytes")
-            if long_url
-            else HeadersTooLarge(f"expected at most {HEADERS_BYTES} bytes of headers")
-        )
-        self._refuse(error)
-        return True
-
-    def send_400_response(self, msg: str) -> None:
-        """Refuse what is not HTTP in the one shape of all refusals; uvicorn calls this."""
-        self._refuse(Malformed(f"expected a request in HTTP/1.1: {msg}"))
-
-    def _refuse(self, error: BhavcastError) -> None:
-        if self.transport.is_closing():
-            return
-        cycle = self.cycle
-        if cycle is not None and not cycle.response_complete:  # type: ignore[redundant-expr]  # None at first
-            if self._heading or cycle.response_started or self.pipeline:
-                self.transport.close()  # in place of an earlier answer it would be taken for that
-                return
-            cycle.disconnected = True  # it is this request's body that is wrong
-            cycle.message_event.set()
-        answer = quotes.refusal(error)
-        self.counters.count("unparsed", answer.status, 0.0)
-        self.transport.write(self._written(answer, close=True))
-        self.transport.close()
 
     # -- parser callbacks -------------------------------------------------------------------------------------------
 
@@ -169,23 +155,16 @@ class HotProtocol(Connection):
         self._answer = None
         super().on_message_begin()
 
-    def on_headers_complete(self) -> None:
-        """Answer a usual request for a hot URL here; leave the rest to the application."""
-        self._heading = False
-        self._head = 0
-        if len(self.url) > self.max_url:
-            self._refuse(UrlTooLong(f"expected a URL of at most {self.max_url} bytes"))
-            return
+    def _begin(self) -> None:
         if self.parser.get_method() == b"GET" and self.url.startswith(b"/api/stock") and self._is_usual():
-            etag = next((value.decode("latin-1") for name, value in self.headers if name == b"if-none-match"), None)
-            self._answer = self._first(self.url, etag)
+            self._answer = self._first(self.url)
             if self._answer is not None:
                 return
-        super().on_headers_complete()
+        super()._begin()
 
     def on_body(self, body: bytes) -> None:
         """Pass a body on; a hot request has none."""
-        if self._answer is None and self.cycle is not None:
+        if self._answer is None:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -193,8 +172,7 @@ class HotProtocol(Connection):
         self._between = self._heading = True
         self._coming = False
         if self._answer is None:
-            if self.cycle is not None:
-                super().on_message_complete()
+            super().on_message_complete()
             return
         self.transport.write(self._answer)
         self._used_at = self.loop.time()
@@ -243,45 +221,96 @@ class HotProtocol(Connection):
 
     # -- answers ----------------------------------------------------------------------------------------------------
 
-    def _first(self, target: bytes, etag: str | None) -> bytes | None:
-        """Answer a request that is new to us; None where this is not a hot URL or the gateway cannot answer now."""
+    def _first(self, target: bytes) -> bytes | None:
+        """Answer a request that is new to us; None where somebody else has to, or has to refuse it."""
         gateway = self.gateway
         path, _, query = target.partition(b"?")
         # A fragment or a slash that is written otherwise: rare enough to leave it to those who know.
         if not gateway.ready or not target.isascii() or b"#" in target or b"%2f" in path.lower():
             return None
+        sent = dict(self.headers)
         text = query.decode("ascii")
         make: Callable[[], quotes.Answer]
         if path.startswith(STOCK) and path != STOCK and b"/" not in path[len(STOCK) :]:
-            counter = self.counters.route("/api/stock/{symbol}")
+            template = "/api/stock/{symbol}"
+            # The first of several, as the other path takes it.
+            etag = next((value.decode("latin-1") for name, value in self.headers if name == b"if-none-match"), None)
             make = partial(quotes.stock, gateway, path[len(STOCK) :].decode("ascii"), text, etag)
         elif path == BATCH:
-            counter = self.counters.route("/api/stocks/batch")
+            template = "/api/stocks/batch"
             make = partial(quotes.batch, gateway, text)
         else:
             return None
-        began = perf_counter()
+        began = gateway.clock.monotonic()
+        door = gateway.door
+        visitor = door.look(self.headers, self.client[0] if self.client else "")
+        if not isinstance(visitor, Visitor) or not visitor.account.bucket.take(gateway.clock.monotonic()):
+            return None
+        if visitor.principal.anonymous:
+            self._visitor = visitor
+        route = Route(template, self.counters.route(template))
         answer = make()
-        written = self._written(answer)
-        counter.observe(answer.status, perf_counter() - began)
-        if answer.lasting:
-            self._keep(Ready(make, counter), answer)
-        return written
+        named = sent.get(request_id.HEADER)
+        if answer.lasting and named is None:
+            self._keep(Ready(make, route, None if visitor.principal.anonymous else visitor), answer, visitor)
+        own_id = request_id.new() if named is None else request_id.of(named.decode("latin-1")).encode()
+        return self._finish(answer, route, visitor, own_id, began)
 
-    def _keep(self, ready: Ready, answer: quotes.Answer) -> None:
+    def _keep(self, ready: Ready, answer: quotes.Answer, visitor: Visitor) -> None:
         """Keep an answer under the bytes that asked for it, if they are one whole request and nothing else."""
         raw = self._raw
-        whole = raw.startswith(b"GET ") and raw.find(b"\r\n\r\n") == len(raw) - 4 and len(raw) <= READY_BYTES
-        if not whole or not ready.take(answer, self._stable_head(answer)):
+        if not raw.startswith(b"GET ") or raw.find(b"\r\n\r\n") != len(raw) - 4 or len(raw) > READY_BYTES:
             return
+        self._renew(ready, answer, visitor)
         cls = type(self)
         size = len(raw) + len(ready.body)
-        old = cls.generation != self.gateway.generation
-        if old or len(self.ready) >= MAX_READY or cls.ready_bytes + size > MAX_READY_BYTES:
+        old = cls.generation != self.gateway.generation or cls.keys != self.gateway.door.keyring.generation
+        if old or len(self.ready) >= MAX_READY or cls.ready_bytes + size > cls.max_ready_bytes:
             self.ready.clear()
-            cls.generation, cls.ready_bytes = self.gateway.generation, 0
+            # With the keys that came before a change goes what was kept under the bytes that hold them.
+            cls.generation, cls.keys, cls.ready_bytes = self.gateway.generation, self.gateway.door.keyring.generation, 0
+        before = self.ready.get(raw)
         self.ready[raw] = ready
-        cls.ready_bytes += size
+        cls.ready_bytes += size if before is None else len(ready.body) - len(before.body)
+
+    def _renew(self, ready: Ready, answer: quotes.Answer, visitor: Visitor) -> None:
+        tally = self.accesses.tally(ready.route.template, visitor.principal.name, answer.status)
+        ready.take(answer, self._stable_head(answer), tally)
+
+    def _finish(self, answer: quotes.Answer, route: Route, visitor: Visitor, own_id: bytes, began: float) -> bytes:
+        """Write an answer down, count it and log it."""
+        body = answer.body
+        if answer.content_type == problems.CONTENT_TYPE:
+            body = problems.with_request_id(body, own_id.decode())
+            answer = answer._replace(body=body)
+        bucket = visitor.account.bucket
+        parts = [self._stable_head(answer), self._dates()]
+        parts.append(b"ratelimit-remaining: %d\r\nratelimit-reset: %d\r\n" % (bucket.tokens, bucket.reset))
+        parts.append(b"x-request-id: %b\r\n" % own_id)
+        if answer.pos is not None:
+            parts.append(b"x-bhavcast-position: %b\r\n" % answer.pos.encode())
+        if (stamp := answer.stamp) is not None:
+            parts.append(b"x-bhavcast-age-ms: %d\r\n" % quotes.age_ms(self.gateway, stamp))
+        if answer.retry_after is not None:
+            parts.append(b"retry-after: %d\r\n" % answer.retry_after)
+        seconds = self.gateway.clock.monotonic() - began
+        route.counter.observe(answer.status, seconds)
+        name = visitor.principal.name
+        if answer.status < 400:
+            self.accesses.tally(route.template, name, answer.status).count += 1
+        else:
+            self.accesses.refused(
+                route.template,
+                answer.status,
+                code=problems.code(body),
+                method="GET",
+                path=shown(unquote(self.url.partition(b"?")[0].decode("latin-1"))),
+                key=name,
+                address=plain_address(self.client[0] if self.client else ""),
+                ms=round(seconds * 1000, 3),
+                request_id=own_id.decode(),
+            )
+        return b"".join([*parts, b"\r\n", body])
 
     def _dates(self) -> bytes:
         """Return the server's own headers; uvicorn puts a new list of them in place once a second."""
@@ -292,7 +321,7 @@ class HotProtocol(Connection):
 
     def _stable_head(self, answer: quotes.Answer) -> bytes:
         """Return the part of the head that does not move while the quotes do not change."""
-        parts = [STATUS_LINE[answer.status], self.constant_headers]
+        parts = [STATUS_LINE[answer.status], self.constant_headers, self.rate_limit]
         if answer.status != 304:
             parts.append(b"content-type: %b\r\n" % answer.content_type.encode())
             parts.append(b"content-length: %d\r\n" % len(answer.body))
@@ -300,22 +329,11 @@ class HotProtocol(Connection):
             parts.append(b"etag: %b\r\n" % answer.etag.encode())
         return b"".join(parts)
 
-    def _written(self, answer: quotes.Answer, *, close: bool = False) -> bytes:
-        parts = [self._stable_head(answer), self._dates()]
-        if answer.pos is not None:
-            parts.append(b"x-bhavcast-position: %b\r\n" % answer.pos.encode())
-        if (stamp := answer.stamp) is not None:
-            parts.append(b"x-bhavcast-age-ms: %d\r\n" % quotes.age_ms(self.gateway, stamp))
-        if answer.retry_after is not None:
-            parts.append(b"retry-after: %d\r\n" % answer.retry_after)
-        parts.append(b"connection: close\r\n\r\n" if close else b"\r\n")
-        parts.append(answer.body)
-        return b"".join(parts)
-
 
 def bind(
     gateway: Gateway,
     counters: HttpCounters,
+    access_log: AccessLog,
     host_allowed: Callable[[str], bool],
     constant_headers: bytes,
     *,
@@ -325,12 +343,15 @@ def bind(
     names = {
         "gateway": gateway,
         "counters": counters,
+        "accesses": access_log,
         "host_allowed": staticmethod(host_allowed),
         "constant_headers": constant_headers,
+        "rate_limit": b"ratelimit-limit: %d\r\n" % gateway.door.burst,
         "max_url": max_url,
         "ready": {},
         "ready_bytes": 0,
         "generation": -1,
+        "keys": -1,
         "dates": [None, b""],
     }
     return type("BoundHotProtocol", (HotProtocol,), names)

@@ -1,13 +1,16 @@
 """What is told of the market as a whole: status, indices, movers, breadth, ranges, feeds."""
 
+import datetime
 from typing import Any, Final
 
 from bhavcast.board import encode
 from bhavcast.board.board import Row
 from bhavcast.board.encode import iso_ms
 from bhavcast.domain import field
+from bhavcast.domain.calendar import at_ist
 from bhavcast.domain.errors import BadRequest
 from bhavcast.domain.shape import Shape
+from bhavcast.domain.span import LENGTHS, SPANS
 from bhavcast.gateway.gateway import Gateway
 
 MAX_MOVERS: Final = 200
@@ -18,6 +21,31 @@ MOVERS: Final = {
     "value": (field.VALUE, True),
 }
 _SHOWN: Final = Shape(field.QUOTE)
+
+
+def gaps(gateway: Gateway, symbol: str | None, since: str | None) -> list[dict[str, Any]]:
+    """Return the gaps that concern a scrip (all without one) and were not over at a time, oldest first."""
+    begin = 0 if since is None else _moment(since)
+    source = None if symbol is None else gateway.row(symbol).values[field.SOURCE]
+    ledger: list[dict[str, Any]] = gateway.replica.facts.get("gaps", [])
+    return [
+        {**each, "from": iso_ms(each["from"]), "to": None if each["to"] is None else iso_ms(each["to"])}
+        for each in ledger
+        if (each["to"] is None or each["to"] >= begin) and (symbol is None or each["source"] in (None, source))
+    ]
+
+
+def _moment(text: str) -> int:
+    try:
+        at = datetime.datetime.fromisoformat(text)
+        if at.tzinfo is None:
+            return at_ist(at.date(), at.time())
+        return int(at.timestamp() * 1000)
+    except (ValueError, OverflowError):
+        raise BadRequest(
+            f"expected a time as 2026-11-23T09:15:00 (IST, or with its zone, + written %2B), got {text[:40]!r}",
+            field="from",
+        ) from None
 
 
 def status(gateway: Gateway) -> dict[str, Any]:
@@ -108,14 +136,30 @@ def _reaches(today: field.Value, year: field.Value, sign: int) -> bool:
 def ranges(gateway: Gateway, row: Row) -> dict[str, Any]:
     """Return a scrip's highs and lows of the day, week, month and 52 weeks; a span that is not known is absent.
 
-    Weeks and months are put together from the official days that were imported, and today.
+    Where the source does not tell the 52 weeks, they too are put together from days; `days` and `from` say from how many,
+    and since when.
     """
-    told: dict[str, Any] = {"symbol": row.symbol, "pos": gateway.position}
-    spans = {
-        "day": (row.values[field.HIGH], row.values[field.LOW]),
-        "year": (row.values[field.YEAR_HIGH], row.values[field.YEAR_LOW]),
-    }
-    for name, (high, low) in spans.items():
-        if isinstance(high, int) and isinstance(low, int):
-            told[name] = {"high": high / row.divisor, "low": low / row.divisor}
+    values, divisor = row.values, row.divisor
+    told: dict[str, Any] = {"symbol": row.symbol, "date": gateway.replica.facts.get("day"), "pos": gateway.position}
+    today = _pair(values[field.HIGH], values[field.LOW])
+    if today is not None:
+        told["day"] = _range([today], divisor)
+    spans = gateway.fact(SPANS).get(row.symbol) or [None] * len(LENGTHS)
+    for name, span in zip(LENGTHS, spans, strict=True):
+        first, days, *past = (None, 0) if span is None else span
+        pairs = [pair for pair in (today, tuple(past) or None) if pair is not None]
+        source = _pair(values[field.YEAR_HIGH], values[field.YEAR_LOW]) if name == "year" else None
+        if source is not None:
+            told[name] = _range([source, *pairs], divisor)
+        elif pairs:
+            since = told["date"] if first is None else datetime.date.fromordinal(first).isoformat()
+            told[name] = {**_range(pairs, divisor), "days": days + (today is not None), "from": since}
     return told
+
+
+def _pair(high: field.Value, low: field.Value) -> tuple[int, int] | None:
+    return (high, low) if isinstance(high, int) and isinstance(low, int) else None
+
+
+def _range(pairs: list[tuple[int, int]], divisor: int) -> dict[str, Any]:
+    return {"high": max(high for high, _ in pairs) / divisor, "low": min(low for _, low in pairs) / divisor}

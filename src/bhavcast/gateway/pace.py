@@ -3,9 +3,15 @@
 import asyncio
 from typing import Final
 
+import structlog
+
+from bhavcast.gateway.throttle import Throttle
 from bhavcast.hub.cohort import Cohort
 from bhavcast.hub.hub import Hub
 
+log = structlog.get_logger()
+
+JUDGE_S: Final = 1.0
 PUMP_S: Final = 0.005
 # A laggard of a cohort that flushes at every batch is tried again after this, though no batch came.
 RETRY_S: Final = 0.02
@@ -19,6 +25,7 @@ class Pace:
         self._tasks: dict[Cohort, asyncio.Task[None]] = {}
         self._news = asyncio.Event()
         self._fault: BaseException | None = None
+        self._throttle = Throttle()
         hub.opened = self._opened
         hub.noticed = self._news.set
 
@@ -35,8 +42,12 @@ class Pace:
     async def run(self) -> None:
         """Pump snapshots until cancelled; then stop the cohorts' tasks too. What goes wrong in one of them is raised."""
         loop = asyncio.get_running_loop()
+        judged = loop.time()
         try:
             while True:
+                if loop.time() - judged >= JUDGE_S:
+                    judged = loop.time()
+                    self._judge()
                 if self._fault is not None:
                     raise self._fault
                 await asyncio.sleep(PUMP_S if self._hub.pumping else 10 * PUMP_S)
@@ -47,20 +58,27 @@ class Pace:
             for task in list(self._tasks.values()):
                 task.cancel()
 
+    def _judge(self) -> None:
+        if self._throttle.judge():
+            self._hub.cap = self._throttle.cap
+            log.warning("pace of streams", hz=self._hub.cap or "as asked")
+
     async def _keep(self, cohort: Cohort) -> None:
         loop = asyncio.get_running_loop()
-        period = 1 / cohort.hz if cohort.hz else 0.0
-        due = loop.time() + period
+        due = loop.time()
         while cohort.members:
-            if period:
-                await asyncio.sleep(due - loop.time())
+            if pace := self._hub.pace(cohort.hz):
                 # After a stall the rhythm begins anew; what was missed needs no flush of its own.
-                due = max(due + period, loop.time())
+                due = max(due + 1 / pace, loop.time())
+                await asyncio.sleep(due - loop.time())
             else:
                 await self._batch(cohort)
+                due = loop.time()
             if cohort.due:
                 for _ in cohort.flush(loop.time()):
                     await asyncio.sleep(0)
+                # It began too late, or took longer than until the next one.
+                self._throttle.note(loop.time() - due - (1 / pace if pace else 0.0))
 
     async def _batch(self, cohort: Cohort) -> None:
         """Wait for the next batch of the bus, or for another try of the laggards."""

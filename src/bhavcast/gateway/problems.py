@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import msgspec
 
-from bhavcast.domain.errors import AmbiguousSymbol, BhavcastError, MethodNotAllowed
+from bhavcast.domain.errors import AmbiguousSymbol, BhavcastError, MethodNotAllowed, Unauthenticated
 
 CONTENT_TYPE: Final = "application/problem+json"
 _encode = msgspec.json.Encoder().encode
@@ -38,11 +38,32 @@ def body(error: BhavcastError) -> bytes:
     return _encode(problem(error))
 
 
+class _Coded(msgspec.Struct):
+    code: str = ""
+
+
+_code = msgspec.json.Decoder(_Coded)
+
+
+def code(problem_body: bytes) -> str:
+    """Return the code in a problem's body."""
+    return _code.decode(problem_body).code
+
+
+def with_request_id(problem_body: bytes, request_id: str) -> bytes:
+    """Add the name of the request that was refused; it has only characters that JSON takes as they are."""
+    return b'%b,"request_id":"%b"}' % (problem_body[:-1], request_id.encode())
+
+
 def headers(error: BhavcastError) -> dict[str, str]:
     """Return the headers that go with the problem."""
     told = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
     if isinstance(error, MethodNotAllowed):
         told["Allow"] = ", ".join(error.allowed)
+    if error.status == 426:
+        told |= {"Upgrade": "websocket", "Connection": "Upgrade"}
+    if isinstance(error, Unauthenticated):
+        told["WWW-Authenticate"] = 'Bearer realm="bhavcast"'
     return told
 
 

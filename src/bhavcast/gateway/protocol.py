@@ -16,19 +16,33 @@ MAX_HZ: Final = 50.0
 MIN_HEARTBEAT_MS: Final = 250
 MAX_HEARTBEAT_MS: Final = 60_000
 MAX_ID: Final = 2**53
+MAX_REV: Final = 2**63 - 1
 
 
 class _Message(msgspec.Struct, frozen=True, tag_field="t", tag=str.lower, forbid_unknown_fields=True, kw_only=True):
     id: int | None = None
 
 
-class Sub(_Message, frozen=True):
-    """Subscribe more symbols."""
+class Auth(_Message, frozen=True):
+    """Show a key, where one is needed and none came with the handshake."""
 
-    symbols: list[str] | str
+    key: str
+
+
+class _Showing(_Message, frozen=True, kw_only=True):
+    """What may be said of what a connection shows and how often, each with any message that has it."""
+
     hz: float | None = None
     fields: list[str] | str | None = None
     depth: int | None = None
+    stamps: bool | None = None
+
+
+class Sub(_Showing, frozen=True):
+    """Subscribe more symbols. `seen`: the newest revision the client ever held, where it has lost its position."""
+
+    symbols: list[str] | str
+    seen: int | None = None
 
 
 class Unsub(_Message, frozen=True):
@@ -37,13 +51,10 @@ class Unsub(_Message, frozen=True):
     symbols: list[str] | str
 
 
-class Set(_Message, frozen=True):
+class Set(_Showing, frozen=True):
     """Replace the list, or what the connection shows and how often."""
 
     symbols: list[str] | str | None = None
-    hz: float | None = None
-    fields: list[str] | str | None = None
-    depth: int | None = None
     heartbeat_ms: int | None = None
 
 
@@ -51,17 +62,21 @@ class List(_Message, frozen=True):
     """Ask what is subscribed."""
 
 
-class Resume(_Message, frozen=True):
-    """Go on from a position with what was held there."""
+class Resume(_Showing, frozen=True):
+    """Go on from a position with what was held there.
+
+    `seen`: the newest revision the client ever held, which may be past the position. `more`: this message does not name
+    all of the symbols; another `resume` follows, and the last one is answered.
+    """
 
     pos: str
     symbols: list[str] | str
-    hz: float | None = None
-    fields: list[str] | str | None = None
-    depth: int | None = None
+    seen: int | None = None
+    more: bool = False
 
 
-Message = Sub | Unsub | Set | List | Resume
+Message = Auth | Sub | Unsub | Set | List | Resume
+Showing = Sub | Set | Resume
 _json = msgspec.json.Decoder(Message)
 _msgpack = msgspec.msgpack.Decoder(Message)
 _raw_json = msgspec.json.Decoder()
@@ -97,6 +112,13 @@ def message_id(payload: bytes | str, *, binary: bool) -> int | None:
         return None
     found = raw.get("id") if isinstance(raw, dict) else None
     return found if isinstance(found, int) and not isinstance(found, bool) else None
+
+
+def seen(rev: int | None) -> int:
+    """Check the newest revision a client says it has seen; 0 where it says none."""
+    if rev is not None and not 0 <= rev <= MAX_REV:
+        raise BadRequest(f"expected a revision, 0 to 2^63 - 1, got {rev}", field="seen")
+    return rev or 0
 
 
 def rate(hz: float) -> float:

@@ -1,34 +1,41 @@
 """Every route but the hot two's fast way, on Litestar: routing, parameters, OpenAPI."""
 
 import secrets
-from typing import Annotated, Any, Final
+from collections.abc import Callable
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 import structlog
-from litestar import Litestar, Request, Response, get
+from litestar import Litestar, Request, Response, delete, get, post
 from litestar.config.app import AppConfig
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException, ValidationException
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Example
-from litestar.params import Parameter
+from litestar.params import HeaderParameter, Parameter, QueryParameter
 from litestar.status_codes import HTTP_200_OK
 
 import bhavcast
+from bhavcast.access.doorkeeper import Visitor, cookie_of
+from bhavcast.access.sessions import COOKIE, LIFE_S
 from bhavcast.board.encode import iso_ms
 from bhavcast.domain import field
 from bhavcast.domain.errors import (
     BadRequest,
     BhavcastError,
+    Conflict,
     MethodNotAllowed,
+    NoKey,
     TooLarge,
     Unavailable,
     UnknownRoute,
 )
 from bhavcast.domain.price import format_price
 from bhavcast.gateway import market, problems, quotes
+from bhavcast.gateway.control import Control
 from bhavcast.gateway.gateway import Gateway
+from bhavcast.gateway.protocol import JSON, MAX_HZ, MSGPACK
 from bhavcast.telemetry.metrics import Exposition
 
 log = structlog.get_logger()
@@ -46,7 +53,7 @@ _PYTHON: Final[dict[field.Kind, Any]] = {
 }
 
 
-class Level(msgspec.Struct):
+class PriceLevel(msgspec.Struct):
     """One price level of the book."""
 
     price: float
@@ -57,8 +64,8 @@ class Level(msgspec.Struct):
 class Depth(msgspec.Struct):
     """Up to five levels of each side, best first."""
 
-    bids: list[Level] | msgspec.UnsetType = msgspec.UNSET
-    asks: list[Level] | msgspec.UnsetType = msgspec.UNSET
+    bids: list[PriceLevel] | msgspec.UnsetType = msgspec.UNSET
+    asks: list[PriceLevel] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Problem(msgspec.Struct):
@@ -72,6 +79,7 @@ class Problem(msgspec.Struct):
     field: str | msgspec.UnsetType = msgspec.UNSET
     retry_after: int | msgspec.UnsetType = msgspec.UNSET
     candidates: list[str] | msgspec.UnsetType = msgspec.UNSET
+    request_id: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class Reason(msgspec.Struct):
@@ -149,17 +157,43 @@ _EXAMPLE: Final = {
 }
 
 
-def _responses(container: Any, example: Any, *refusals: int) -> dict[int, ResponseSpec]:
-    said = {400: "Bad request", 404: "Not found", 409: "Ambiguous symbol", 503: "Not now"}
+_EXPOSITION: Final = "text/plain; version=0.0.4; charset=utf-8"
+_POSITION: Final = "20261123T0345Z-9f1c03ab77de5a20:1795405500000123"
+_EVENTS: Final = f"""retry: 1000
+
+data: {{"t":"hello","v":1}}
+
+data: {{"t":"snap","q":[{{"symbol":"500325","current_price":1574.55,"rev":1795405500000120}}]}}
+
+id: {_POSITION}
+data: {{"t":"sync","pos":"{_POSITION}"}}
+"""
+_TALK: Final = f"""client {{"t":"sub","id":1,"symbols":["500325"],"fields":"ltp","hz":2}}
+server {{"t":"ack","id":1,"ok":["500325"],"bad":[]}}
+server {{"t":"sync","pos":"{_POSITION}"}}
+server {{"t":"u","pos":"{_POSITION}","q":[{{"symbol":"500325","current_price":1574.6,"rev":1795405500000123}}]}}
+"""
+
+
+def _text(description: str, media_type: str, example: str) -> ResponseSpec:
+    return ResponseSpec(
+        data_container=str,
+        description=description,
+        media_type=media_type,
+        examples=[Example(value=example)],
+    )
+
+
+def _responses(container: Any, example: Any, *refusals: int, status: int = 200) -> dict[int, ResponseSpec]:
+    """Describe what a route answers; any may be refused for want of a key, of a role, or of patience."""
+    said = {400: "Bad request", 401: "A key is needed", 403: "Not with this key", 404: "Not found", 409: "Not as it is"}
+    said |= {429: "Too many requests", 503: "Not now"}
+    statuses = sorted({400, 401, 403, 429, *refusals})
     return {
-        200: ResponseSpec(data_container=container, description="OK", examples=[Example(value=example)]),
+        status: ResponseSpec(data_container=container, description="OK", examples=[Example(value=example)]),
         **{
-            status: ResponseSpec(
-                data_container=Problem,
-                description=said[status],
-                media_type=problems.CONTENT_TYPE,
-            )
-            for status in (400, *refusals)
+            each: ResponseSpec(data_container=Problem, description=said[each], media_type=problems.CONTENT_TYPE)
+            for each in statuses
         },
     }
 
@@ -318,6 +352,23 @@ async def feeds(request: Request[Any, Any, Any]) -> dict[str, Any]:
     return {**told, "now": iso_ms(gateway.market.now_ms()), "pos": gateway.position}
 
 
+@get(
+    "/api/gaps",
+    tags=["Market"],
+    responses=_responses(dict[str, Any], {"gaps": [{"kind": "feed", "source": "sim", "to": None}]}, 404, 409),
+)
+async def gaps(
+    request: Request[Any, Any, Any],
+    symbol: Annotated[str | None, Parameter(description="Only what concerns this scrip.", max_length=64)] = None,
+    since: Annotated[
+        str | None, QueryParameter(name="from", description="Only gaps not over at this time.", max_length=40)
+    ] = None,
+) -> dict[str, Any]:
+    """Tell the last 1,000 gaps: of sources, of the journal, between epochs; from when to when, and why."""
+    gateway = _gateway(request)
+    return {"gaps": market.gaps(gateway, symbol, since), "pos": gateway.position}
+
+
 def _health(gateway: Gateway) -> tuple[str, list[str]]:
     reasons = []
     if not gateway.replica.epoch:
@@ -359,11 +410,213 @@ async def ready(request: Request[Any, Any, Any]) -> dict[str, Any]:
     return {"status": "ready"}
 
 
-@get("/metrics", tags=["Health"], media_type="text/plain; version=0.0.4; charset=utf-8")
+@get(
+    "/metrics",
+    tags=["Health"],
+    media_type=_EXPOSITION,
+    responses={200: _text("OK", _EXPOSITION, "# TYPE bhavcast_rev gauge\nbhavcast_rev 1795405500000123\n")},
+)
 async def metrics(request: Request[Any, Any, Any]) -> bytes:
     """Prometheus text; names in docs/reference/metrics.md."""
     exposition: Exposition = request.app.state.exposition
     return exposition.text()
+
+
+# -- sessions -----------------------------------------------------------------------------------------------------------
+
+
+class Session(msgspec.Struct):
+    """Who is signed in. `csrf` has to come as X-CSRF-Token with whatever changes something by cookie."""
+
+    name: str
+    role: str
+    csrf: str | None = None
+    expires_in: int | None = None
+
+
+def _visitor(request: Request[Any, Any, Any]) -> Visitor:
+    scope: dict[str, Any] = dict(request.scope)
+    visitor: Visitor = scope["bhavcast.visitor"]
+    return visitor
+
+
+def _cookie(text: str, life_s: int, *, secure: bool) -> str:
+    marks = f"Path=/; Max-Age={life_s}; HttpOnly; SameSite=Strict"
+    return f"{COOKIE}={text}; {marks}; Secure" if secure else f"{COOKIE}={text}; {marks}"
+
+
+_SESSION_EXAMPLE: Final = {"name": "desk", "role": "viewer", "csrf": "q0mJc2Zr5c1x3m7wJ0b2fA", "expires_in": LIFE_S}
+
+
+@post("/api/session", tags=["Sessions"], status_code=200, responses=_responses(Session, _SESSION_EXAMPLE))
+async def sign_in(request: Request[Any, Any, Any]) -> Response[Session]:
+    """Exchange a key, sent as a header, for a cookie: a browser cannot put headers on a WebSocket or an EventSource."""
+    visitor = _visitor(request)
+    if visitor.principal.anonymous or visitor.csrf is not None:
+        raise NoKey("expected a key to exchange, as Authorization: Bearer or X-API-Key")
+    text, session = request.app.state.gateway.door.begin_session(visitor)
+    log.info("session", key=visitor.principal.name, address=visitor.whence.address)
+    told = Session(visitor.principal.name, visitor.principal.role, session.csrf, LIFE_S)
+    cookie = _cookie(text, LIFE_S, secure=visitor.whence.secure)
+    return Response(told, headers={"Set-Cookie": cookie, "Cache-Control": "no-store"})
+
+
+@get("/api/session", tags=["Sessions"], responses=_responses(Session, _SESSION_EXAMPLE))
+async def who_am_i(request: Request[Any, Any, Any]) -> Session:
+    """Tell who is asking: whose key or session it is, or that nobody has to say so."""
+    visitor = _visitor(request)
+    return Session(visitor.principal.name, visitor.principal.role, visitor.csrf)
+
+
+@delete("/api/session", tags=["Sessions"], status_code=204)
+async def sign_out(request: Request[Any, Any, Any]) -> Response[None]:
+    """End the session, and with it every copy of its cookie."""
+    cookie = cookie_of(request.scope["headers"])
+    if cookie is not None:
+        request.app.state.gateway.door.sessions.end(cookie)
+    gone = _cookie("", 0, secure=_visitor(request).whence.secure)
+    return Response(None, status_code=204, headers={"Set-Cookie": gone})
+
+
+# -- what operators do --------------------------------------------------------------------------------------------------
+
+
+def _control(request: Request[Any, Any, Any]) -> Control:
+    control: Control | None = request.app.state.control
+    if control is None:
+        raise Conflict("expected the process that has the sources: this gateway runs without them")
+    return control
+
+
+@post(
+    "/api/admin/drain",
+    tags=["Operation"],
+    status_code=202,
+    responses=_responses(dict[str, Any], {"state": "draining"}, status=202),
+)
+async def drain(request: Request[Any, Any, Any]) -> dict[str, Any]:
+    """Send every stream away and answer nothing but /health from now on: what comes next is stopping the process."""
+    return {"state": "draining", "streams": request.app.state.drain()}
+
+
+@post(
+    "/api/admin/log-level",
+    tags=["Operation"],
+    status_code=200,
+    responses=_responses(dict[str, Any], {"level": "debug"}),
+)
+async def log_level(request: Request[Any, Any, Any]) -> dict[str, Any]:
+    """Log from another level on, until the next start: `{"level": "debug"}`, or info, warning, error."""
+    body = await request.body()
+    try:
+        level = msgspec.json.decode(body, type=dict[Literal["level"], Literal["debug", "info", "warning", "error"]])[
+            "level"
+        ]
+    except (msgspec.DecodeError, LookupError):
+        raise BadRequest(
+            f'expected {{"level": "debug"}}, or info, warning or error, got {body[:80].decode(errors="replace")!r}',
+            field="level",
+        ) from None
+    _aims(request, level)
+    return {"level": level, "before": _control(request).log_level(level)}
+
+
+@post(
+    "/api/admin/feeds/{source:str}/{action:str}",
+    tags=["Operation"],
+    status_code=200,
+    responses=_responses(dict[str, Any], {"source": "sim", "action": "pause"}, 404, 409),
+)
+async def feed_action(
+    request: Request[Any, Any, Any],
+    source: Annotated[str, Parameter(description="Name of the source, as /api/feeds has it.", max_length=64)],
+    action: Annotated[str, Parameter(description="pause, resume or prefer", max_length=16)],
+) -> dict[str, Any]:
+    """Close a source, open it again, or believe it before others."""
+    control = _control(request)
+    does = {"pause": control.pause, "resume": control.resume, "prefer": control.prefer}
+    if action not in does:
+        raise UnknownRoute(f"expected pause, resume or prefer, got {action[:40]!r}")
+    await does[action](source)
+    return {"source": source, "action": action}
+
+
+@post(
+    "/api/admin/quarantine/{entry:str}/release",
+    tags=["Operation"],
+    status_code=200,
+    responses=_responses(dict[str, Any], {"id": 1795405500000, "symbol": "500325"}, 409),
+)
+async def release(
+    request: Request[Any, Any, Any],
+    entry: Annotated[str, Parameter(description="Id of a tick in quarantine, as /api/feeds has it.", max_length=20)],
+) -> dict[str, Any]:
+    """Believe a quarantined tick after all: it goes on the board, and its like is believed from there on."""
+    if not (entry.isascii() and entry.isdigit()):
+        raise BadRequest(f"expected the id of a tick in quarantine, got {entry[:40]!r}", field="id")
+    told = await _control(request).release(int(entry))
+    _aims(request, f"{told['symbol']} {told['rule']}")
+    return told
+
+
+def _aims(request: Request[Any, Any, Any], target: str) -> None:
+    """Say on the record what was acted on, where the path does not."""
+    scope: dict[str, Any] = dict(request.scope)
+    if (seen := scope.get("bhavcast.seen")) is not None:
+        seen.target = target
+
+
+# -- streams: answered before the application is asked (edge.py); described here, for /openapi.json ----------------------
+
+
+@get(
+    "/api/stream",
+    tags=["Streams"],
+    responses=_responses(dict[str, Any], {}, 503)
+    | {200: _text("Events, until either side ends it", "text/event-stream", _EVENTS)},
+)
+async def stream(
+    symbols: Annotated[str, Parameter(description="Symbols with commas between; group:A, IDX:SENSEX/members, * too.")],
+    hz: Annotated[float, Parameter(ge=0, le=MAX_HZ, description="Updates in a second; 0: every batch.")] = 1.0,
+    fields: Fields = None,
+    depth: DepthLevels = None,
+    last_event_id: Annotated[
+        str | None, HeaderParameter(name="Last-Event-ID", description="The position to go on from.")
+    ] = None,
+) -> None:
+    """Stream quotes as Server-Sent Events: a snapshot, then what changes; an `id` is a position to resume from.
+
+    Kinds of events and their fields: docs/reference/websocket.md, whose frames these are.
+    """
+    raise AssertionError("answered before")
+
+
+@get(
+    "/ws",
+    status_code=101,
+    tags=["Streams"],
+    responses={
+        101: _text("The connection speaks WebSocket: messages of both sides, one a line", "text/plain", _TALK),
+        **{
+            status: ResponseSpec(data_container=Problem, description=said)
+            for status, said in (
+                (400, "Bad request"),
+                (401, "A key is needed"),
+                (403, "Foreign origin"),
+                (426, "No WebSocket"),
+                (503, "Not now"),
+            )
+        },
+    },
+)
+async def websocket(
+    protocol: Annotated[
+        str | None,
+        HeaderParameter(name="Sec-WebSocket-Protocol", description=f"{JSON} (the default) or {MSGPACK}."),
+    ] = None,
+) -> None:
+    """Open a WebSocket: subscribe, change, resume. OpenAPI describes no messages: docs/reference/websocket.md does."""
+    raise AssertionError("answered before")
 
 
 # -- refusals -----------------------------------------------------------------------------------------------------------
@@ -386,9 +639,9 @@ def _on_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[
     if isinstance(error, NotFoundException):
         return _refused(UnknownRoute(f"nothing is served at {request.url.path[:80]}; see /docs"))
     if isinstance(error, MethodNotAllowedException):
-        # Nothing of this can be written to.
-        detail = f"expected another method than {request.method} for {request.url.path[:80]}"
-        return _refused(MethodNotAllowed(detail, allowed=("GET", "HEAD", "OPTIONS")))
+        path = request.url.path
+        detail = f"expected another method than {request.method} for {path[:80]}"
+        return _refused(MethodNotAllowed(detail, allowed=_allowed(path)))
     if isinstance(error, ValidationException):
         first = error.extra[0] if isinstance(error.extra, list) and error.extra else {}
         key = first.get("key") if isinstance(first, dict) else None
@@ -397,6 +650,12 @@ def _on_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[
     if error.status_code == 413:
         return _refused(TooLarge(error.detail))
     return _refused(BadRequest(error.detail))
+
+
+def _allowed(path: str) -> tuple[str, ...]:
+    if path.startswith("/api/admin/"):
+        return ("POST", "OPTIONS")
+    return ("GET", "HEAD", "OPTIONS", "POST", "DELETE") if path == "/api/session" else ("GET", "HEAD", "OPTIONS")
 
 
 def _on_fault(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
@@ -412,10 +671,12 @@ def _count_route(request: Request[Any, Any, Any]) -> None:
         raise UnknownRoute(f"nothing is served at {scope['path'][:80]}; see /docs")
     seen = scope.get("bhavcast.seen")
     if seen is not None:
-        seen["route"] = scope.get("path_template", "other")
+        seen.route = scope.get("path_template", "other")
 
 
 ROUTES: Final = (
+    stream,
+    websocket,
     stock,
     batch,
     stocks,
@@ -425,19 +686,36 @@ ROUTES: Final = (
     breadth,
     ranges,
     feeds,
+    gaps,
     health,
     live,
     ready,
     metrics,
+    sign_in,
+    who_am_i,
+    sign_out,
+    drain,
+    log_level,
+    feed_action,
+    release,
 )
 
 
-def build(gateway: Gateway, exposition: Exposition, *, max_body: int) -> Litestar:
+def build(
+    gateway: Gateway,
+    exposition: Exposition,
+    *,
+    max_body: int,
+    control: Control | None = None,
+    drain: Callable[[], int] = lambda: 0,
+) -> Litestar:
     """Return the application of all cold routes."""
 
     def keep(config: AppConfig) -> AppConfig:
         config.state.gateway = gateway
         config.state.exposition = exposition
+        config.state.control = control
+        config.state.drain = drain
         return config
 
     return Litestar(

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import random
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
@@ -12,15 +13,18 @@ import uvicorn
 from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 
-from bhavcast.domain.errors import UnknownRoute
-from bhavcast.gateway import burst, hot, rest, sse
-from bhavcast.gateway.connection import Connection, limited
-from bhavcast.gateway.edge import CONSTANT_HEADERS, Edge, Gate
+from bhavcast.access.doorkeeper import Visitor
+from bhavcast.domain.errors import BhavcastError, NoKey, UnknownRoute
+from bhavcast.gateway import burst, connection, hot, request_id, rest, sse
+from bhavcast.gateway.access_log import AccessLog
+from bhavcast.gateway.control import Control
+from bhavcast.gateway.doorstep import Doorstep
+from bhavcast.gateway.edge import SECURITY_HEADERS, STRICT_TRANSPORT, WEBSOCKET, Edge, Gate, Record, header_lines
 from bhavcast.gateway.gateway import Gateway
 from bhavcast.gateway.pace import Pace
-from bhavcast.gateway.pages import Page, content_security_policy
+from bhavcast.gateway.pages import Page
 from bhavcast.gateway.session import Session
-from bhavcast.gateway.websocket import WebSocket, refusal
+from bhavcast.gateway.websocket import Conversation, WebSocket, refusal
 from bhavcast.telemetry.metrics import Exposition, HttpCounters, Sample
 
 log = structlog.get_logger()
@@ -52,6 +56,10 @@ class GatewayServer:
         gauges: Callable[[], dict[str, list[Sample]]],
         *,
         hot_path: bool = True,
+        access_log: AccessLog | None = None,
+        control: Control | None = None,
+        record: Record | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._gateway = gateway
         self._listener = listener
@@ -61,32 +69,47 @@ class GatewayServer:
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._gate = gate
         self.counters = HttpCounters()
+        self.accesses = access_log or AccessLog(enabled=False)
         self._gauges = gauges
         self._pace = Pace(gateway.hub)
+        self._sent_away: asyncio.Task[None] | None = None
         if hot_path:
             gateway.hub.burst = burst.send
         limits = gateway.limits
-        app = rest.build(gateway, Exposition(self.counters, self._samples), max_body=limits.body_bytes)
+        exposition = Exposition(self.counters, self._samples)
+        app = rest.build(gateway, exposition, max_body=limits.body_bytes, control=control, drain=self.begin_drain)
         edge = Edge(
             app,  # type: ignore[arg-type]  # ASGI by two descriptions
             gate,
             self.counters,
             pages,
-            policy=content_security_policy(None),
             max_body=limits.body_bytes,
+            door=gateway.door,
+            access_log=self.accesses,
+            record=record,
             streams={"/api/stream": sse.stream(gateway)},
             draining=lambda: gateway.draining,
+            tls=tls is not None,
         )
-        protocol = hot.bind(gateway, self.counters, gate.host_allowed, CONSTANT_HEADERS, max_url=limits.url_bytes)
+        constant = header_lines(SECURITY_HEADERS if tls is None else (*SECURITY_HEADERS, STRICT_TRANSPORT))
+        protocol: type[asyncio.Protocol]
+        if hot_path:
+            protocol = hot.bind(
+                gateway, self.counters, self.accesses, gate.host_allowed, constant, max_url=limits.url_bytes
+            )
+        else:
+            protocol = connection.bind(self.counters, self.accesses, constant, max_url=limits.url_bytes)
         self._server = Quiet(
             uvicorn.Config(
                 edge,
-                http=limited(protocol if hot_path else Connection, limits.sockets),
+                http=connection.limited(protocol, limits.sockets),
                 ws=self._websocket,  # type: ignore[arg-type]  # uvicorn calls it as a class
                 lifespan="off",
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                proxy_headers=False,  # the doorkeeper decides whom to believe
+                ssl_context_factory=None if tls is None else lambda _config, _default: tls,
                 timeout_keep_alive=KEEP_ALIVE_S,
                 timeout_graceful_shutdown=3,
                 backlog=4096,
@@ -97,15 +120,17 @@ class GatewayServer:
         """Serve until `stop`."""
         pace = asyncio.create_task(self._pace.run())
         sweep = asyncio.create_task(self._sweep())
+        logging = asyncio.create_task(self.accesses.run())
         serve = asyncio.create_task(self._server.serve(sockets=[self._listener]))
         try:
             # Without its pace or its sweep a server only looks alive.
             await asyncio.wait((serve, pace, sweep), return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._server.should_exit = True
-            for task in (pace, sweep):
+            for task in (pace, sweep, logging):
                 task.cancel()
-            await asyncio.gather(serve, pace, sweep, return_exceptions=True)
+            await asyncio.gather(serve, pace, sweep, logging, return_exceptions=True)
+            self.accesses.flush()
         for task in (serve, pace, sweep):
             if not task.cancelled() and (fault := task.exception()) is not None:
                 raise fault
@@ -115,16 +140,31 @@ class GatewayServer:
         """Whether connections are accepted."""
         return self._server.started
 
+    def begin_drain(self) -> int:
+        """Send the streaming clients away, spread over the drain time, and answer nobody but those who ask for health.
+
+        Return how many streams there were. It cannot be taken back: what comes next is `stop`.
+        """
+        count = len(self._gateway.members)
+        if self._sent_away is None:
+            self._gateway.drain()
+            self._sent_away = asyncio.create_task(self._send_away())
+        return count
+
     async def stop(self) -> None:
-        """Send the streaming clients away, spread over the drain time, then end."""
-        self._gateway.drain()
+        """Drain, then end."""
+        self.begin_drain()
+        if self._sent_away is not None:
+            await self._sent_away
+        self._server.should_exit = True
+
+    async def _send_away(self) -> None:
         members = list(self._gateway.members)
         slice_ = max(1, len(members) // 20)
         for start in range(0, len(members), slice_):
             for member in members[start : start + slice_]:
                 member.drain(random.randint(RETRY_MS // 5, RETRY_MS))
             await asyncio.sleep(DRAIN_S / 20 if len(members) > 20 else 0)
-        self._server.should_exit = True
 
     async def _sweep(self) -> None:
         loop = asyncio.get_running_loop()
@@ -140,24 +180,63 @@ class GatewayServer:
     # -- WebSocket --------------------------------------------------------------------------------------------------
 
     def _websocket(self, *, config: Any, server_state: Any, app_state: Any) -> WebSocket:
+        who: list[tuple[Visitor, bool]] = []
         return WebSocket(
-            open_session=lambda ws: Session(self._gateway, ws, binary=ws.binary),
-            admit=self._admit,
+            open_session=lambda ws: self._open_session(ws, *who[0]),
+            admit=lambda ws, request, transport: self._admit(ws, request, transport, who),
             connections=server_state.connections,
             max_bytes=self._gateway.limits.message_bytes,
         )
 
-    def _admit(self, ws: ServerProtocol, request: Request, _transport: Any) -> Response | None:
+    def _open_session(self, ws: WebSocket, visitor: Visitor, needs_key: bool) -> Conversation:
+        if needs_key:
+            return Doorstep(self._gateway, ws, binary=ws.binary, stranger=visitor, let_in=self._tally)
+        return Session(self._gateway, ws, binary=ws.binary, visitor=visitor)
+
+    def _tally(self, visitor: Visitor) -> None:
+        self.accesses.tally(WEBSOCKET, visitor.principal.name, 101).count += 1
+
+    def _admit(
+        self, ws: ServerProtocol, request: Request, transport: asyncio.Transport, who: list[tuple[Visitor, bool]]
+    ) -> Response | None:
+        """Return the response that refuses a handshake, or put who it is into `who`, and whether a key has to follow."""
+        headers = [
+            (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in request.headers.raw_items()
+        ]
+        peer = transport.get_extra_info("peername")
+        address = peer[0] if isinstance(peer, tuple) else ""
+        own_id = request_id.of(
+            request.headers.get_all("X-Request-ID")[-1] if "X-Request-ID" in request.headers else None
+        )
+        refused = self._check(request)
+        name = "-"
+        if refused is None:
+            try:
+                door = self._gateway.door
+                # Who shows no key where one is needed may show it as a message.
+                needs_key = isinstance(door.look(headers, address), NoKey)
+                visitor = door.stranger(door.whence(headers, address)) if needs_key else door.admit(headers, address)
+                name = visitor.principal.name
+                refused = door.take(visitor) or self._gateway.full_up() or door.full(visitor)
+                who.append((visitor, needs_key))
+            except BhavcastError as error:
+                refused = error
+        if refused is None:
+            self.accesses.tally(WEBSOCKET, name, 101).count += 1
+            return None
+        self.counters.count(WEBSOCKET, refused.status, 0.0)
+        self.accesses.refused(
+            WEBSOCKET, refused.status, code=refused.code, key=name, address=address, request_id=own_id
+        )
+        return refusal(ws, refused, own_id)
+
+    def _check(self, request: Request) -> BhavcastError | None:
         hosts = request.headers.get_all("Host")
         origin = request.headers.get("Origin")
         refused = self._gate.check(hosts[0] if len(hosts) == 1 else None, origin, strict=True)
-        if refused is None and request.path.partition("?")[0] != "/ws":
-            refused = UnknownRoute("WebSocket is served at /ws")
-        if refused is None:
-            refused = self._gateway.full_up()
-        if refused is None:
-            return None
-        return refusal(ws, refused)
+        if refused is None and request.path.partition("?")[0] != WEBSOCKET:
+            return UnknownRoute("WebSocket is served at /ws")
+        return refused
 
     # -- figures ----------------------------------------------------------------------------------------------------
 
@@ -169,6 +248,8 @@ class GatewayServer:
             "bhavcast_stream_clients": [(("all",), float(len(gateway.members)))],
             "bhavcast_stream_frames_total": [((), float(gateway.hub.frames))],
             "bhavcast_outbox_skipped_total": [((), float(gateway.hub.skips))],
+            "bhavcast_auth_failures_total": [((reason,), float(n)) for reason, n in gateway.door.failures.items()],
+            "bhavcast_sessions": [((), float(len(gateway.door.sessions)))],
             "cache_hit_rate": [((), gateway.fresh_reads / gateway.reads if gateway.reads else 1.0)],
             "bhavcast_feed_state": [((name, state), 1.0) for name, state in gateway.feed_states().items()],
         }

@@ -3,16 +3,21 @@
 import random
 import secrets
 from collections import deque
+from collections.abc import Callable
 from typing import Any, Final
 
 import structlog
 
+from bhavcast.access.allowance import Bucket
+from bhavcast.access.doorkeeper import Visitor
 from bhavcast.board.board import LISTED, Row
-from bhavcast.domain.errors import BadRequest, BhavcastError, TooManySymbols, UnknownSymbol
+from bhavcast.domain.errors import BadRequest, BhavcastError, KeyExpired, TooManySymbols, UnknownSymbol
+from bhavcast.domain.field import STATE
 from bhavcast.domain.instrument import INDEX_PREFIX
 from bhavcast.domain.position import NOWHERE, Position
 from bhavcast.domain.shape import Shape, parse_depth, parse_fields
 from bhavcast.gateway import close_codes, problems, protocol
+from bhavcast.gateway.close_codes import CloseCode
 from bhavcast.gateway.gateway import Gateway
 from bhavcast.hub.port import Sink
 
@@ -24,22 +29,53 @@ MEMBERS: Final = "/members"
 DEFAULT_HZ: Final = 10.0
 FLAWS: Final = 10  # malformed messages in FLAWS_WITHIN_S, then the connection is closed
 FLAWS_WITHIN_S: Final = 60.0
+BURST_S: Final = 5  # of the messages a second that a client may send, so many seconds' worth may come at once
 AHEAD_WAIT_S: Final = 2.0  # how long a reader that knows more than this gateway is kept waiting
 AHEAD_LOOK_S: Final = 0.05
 LINED_UP: Final = 64  # messages kept while a resume waits
 NO_DATA_AFTER_S: Final = 5.0
+TOLD: Final = ("halted", "stale")  # states that whoever does not see them in the rows is told of
 RESET_JITTER_S: Final = 1.0
 
 
-class Session:
-    """The conversation with one client, in either encoding."""
+def hello(gateway: Gateway, heartbeat_ms: int) -> dict[str, Any]:
+    """Return what a client is greeted with."""
+    limits = gateway.limits
+    return {
+        "t": "hello",
+        "v": 1,
+        "sid": secrets.token_hex(8),
+        "epoch": gateway.replica.epoch,
+        "link": gateway.link,
+        "now": gateway.market.now_ms(),
+        "clock": gateway.fact("clock"),
+        "limits": {
+            "symbols": limits.symbols,
+            "symbols_per_message": limits.symbols_per_message,
+            "max_message_bytes": limits.message_bytes,
+        },
+        "heartbeat_ms": heartbeat_ms,
+        "market": gateway.fact("market"),
+        "feeds": gateway.feed_states(),
+    }
 
-    def __init__(self, gateway: Gateway, sink: Sink, *, binary: bool) -> None:
+
+class Session:
+    """The conversation with one client, in either encoding.
+
+    `visitor`: who it is, None where nobody asks. `greet`: say hello; at the doorstep that was done.
+    """
+
+    def __init__(
+        self, gateway: Gateway, sink: Sink, *, binary: bool, visitor: Visitor | None = None, greet: bool = True
+    ) -> None:
         self._gateway = gateway
+        self.visitor = visitor
+        if visitor is not None:
+            gateway.door.enter(visitor)
         self._hub = gateway.hub
         self._sink = sink
         self._binary = binary
-        self.sid = secrets.token_hex(8)
         self.heartbeat_ms = gateway.heartbeat_ms
         now = gateway.clock.monotonic()
         self.outbox = self._hub.join(sink, Shape(binary=binary), DEFAULT_HZ, now)
@@ -47,24 +83,46 @@ class Session:
         self._items: dict[str, set[int]] = {}
         self._flaws: deque[float] = deque(maxlen=FLAWS)
         self._unseen: list[tuple[float, str]] = []
-        # While a resume waits for the replica: the messages after it, which must not overtake it.
+        rate = gateway.limits.messages_per_second
+        self._messages = Bucket(rate, BURST_S * rate, now)
+        # Rows without their state in the frames: the slots whose state is still to be told, and what was told last.
+        self._untold: set[int] = set()
+        self._told_states: dict[int, str] = {}
+        self._cap: float | None = None  # the pace the client was told it is slowed down to
+        # Of a resume in several messages: the symbols so far, and whether one of the messages was refused: then all are.
+        self._parts: list[str] = []
+        self._spoilt = False
+        # While a reader that knows more waits for the replica: the messages after it, which must not overtake it.
         self._waiting = False
         self._behind_it: deque[bytes | str] = deque()
         # After a reset, until the snapshots begin: what is held is not sent yet, so no position may be told.
         self._pending = False
         self._open = True
         gateway.members.add(self)
-        self._tell(self._hello())
+        if greet:
+            self._tell(hello(gateway, self.heartbeat_ms))
+        else:
+            self._tell_facts()
 
     # -- the client speaks ------------------------------------------------------------------------------------------
 
     def receive(self, payload: bytes | str) -> None:
         """Handle one message; whatever is wrong with it is answered, never raised."""
+        if not self._messages.take(self._gateway.clock.monotonic()):
+            self._send_away(close_codes.TOO_MANY_REQUESTS, retry_ms=self._messages.wait * 1000)
+            return
         try:
             if self._waiting:
                 self._line_up(payload)
-            else:
-                self.handle(payload)
+                return
+        except BhavcastError as error:
+            self._refuse(error, protocol.message_id(payload, binary=self._binary))
+            return
+        self._take_up(payload)
+
+    def _take_up(self, payload: bytes | str) -> None:
+        try:
+            self.handle(payload)
         except BhavcastError as error:
             self._refuse(error, protocol.message_id(payload, binary=self._binary))
 
@@ -80,9 +138,14 @@ class Session:
     def _handle(self, message: protocol.Message) -> None:
         if message.id is not None and not 0 <= message.id <= protocol.MAX_ID:
             raise BadRequest(f"expected a whole number from 0 to 2^53, got {message.id}", field="id")
+        if self._parts and not isinstance(message, protocol.Resume):
+            self._parts, self._spoilt = [], True
+            raise BadRequest("expected the rest of a resume, whose last message has no `more`", field="t")
         match message:
+            case protocol.Auth():
+                raise BadRequest("expected no key: who this is was settled with the handshake", field="t")
             case protocol.Sub():
-                self._sub(message)
+                self._wait(protocol.seen(message.seen), lambda _: self._sub(message))
             case protocol.Unsub():
                 self._unsub(message)
             case protocol.Set():
@@ -93,8 +156,8 @@ class Session:
                 self._resume(message)
 
     def _sub(self, message: protocol.Sub) -> None:
-        shape, hz = self._wish(message.fields, message.depth, message.hz)
-        ok, bad = self._expand(message.symbols)
+        shape, hz = self._wish(message)
+        ok, bad = self._expand(self._texts(message.symbols))
         self._check_total(set().union(*ok.values(), *self._items.values()))
         new = {item: slots for item, slots in ok.items() if item not in self._items}
         self._tell(self._ack(message.id, list(ok), bad, len(self._slots(self._items | new)), hz))
@@ -116,12 +179,12 @@ class Session:
         self._tell(self._ack(message.id, ok, bad, len(self._slots(self._items)), self.outbox.hz))
 
     def _set(self, message: protocol.Set) -> None:
-        shape, hz = self._wish(message.fields, message.depth, message.hz)
+        shape, hz = self._wish(message)
         beat = self.heartbeat_ms if message.heartbeat_ms is None else protocol.heartbeat(message.heartbeat_ms)
         ok: dict[str, set[int]] = self._items
         bad: list[dict[str, Any]] = []
         if message.symbols is not None:
-            ok, bad = self._expand(message.symbols)
+            ok, bad = self._expand(self._texts(message.symbols))
             self._check_total(self._slots(ok))
         self.heartbeat_ms = beat
         self._tell(self._ack(message.id, list(ok), bad, len(self._slots(ok)), hz))
@@ -136,40 +199,67 @@ class Session:
             self._take({item: slots for item, slots in ok.items() if item not in self._items}, message.id)
 
     def _resume(self, message: protocol.Resume) -> None:
-        if self._items:
-            raise BadRequest("expected resume before any subscription of this connection", field="t")
-        position = Position.parse(message.pos)
-        shape, hz = self._wish(message.fields, message.depth, message.hz)
-        ok, bad = self._expand(message.symbols)
+        try:
+            position, texts = self._gather(message)
+        except BhavcastError:
+            self._parts, self._spoilt = [], message.more
+            raise
+        if message.more:
+            self._parts = texts
+            return
+        self._parts = []
+        shape, hz = self._wish(message)
+        ok, _ = self._expand(texts)
         self._check_total(self._slots(ok))
         self._show(shape, hz)
-        if position.rev > self._gateway.replica.rev:
-            # It comes from a gateway that is ahead of this one: nothing older than what it knows may be sent to it.
-            self._waiting = True
-            until = self._gateway.clock.monotonic() + AHEAD_WAIT_S
-            self._gateway.later(AHEAD_LOOK_S, lambda: self._look(message, position, until))
-        else:
-            self._go_on(message.id, position, ok, bad)
+        self._wait(
+            max(position.rev, protocol.seen(message.seen)),
+            lambda lost: self._go_on(message.id, NOWHERE if lost else position, *self._expand(texts)),
+        )
 
-    def _look(self, message: protocol.Resume, position: Position, until: float) -> None:
+    def _gather(self, message: protocol.Resume) -> tuple[Position, list[str]]:
+        """Return the position and the symbols of a resume up to this message of it."""
+        if self._items:
+            raise BadRequest("expected resume before any subscription of this connection", field="t")
+        if self._spoilt:
+            raise BadRequest("expected a resume none of whose messages was refused", field="more")
+        texts = self._parts + self._texts(message.symbols)
+        if len(texts) > self._gateway.limits.symbols:
+            raise self._too_many(len(texts))
+        return Position.parse(message.pos), texts
+
+    def _wait(self, rev: int, go_on: Callable[[bool], None]) -> None:
+        """Go on once the replica has come to a revision; tell whether the history up to it is lost.
+
+        Who has seen more than this gateway comes from another one: nothing older may be sent to it.
+        """
+        if rev <= self._gateway.replica.rev:
+            go_on(False)
+            return
+        self._waiting = True
+        until, arrived = self._gateway.clock.monotonic() + AHEAD_WAIT_S, self._gateway.market.now_ms()
+        self._gateway.later(AHEAD_LOOK_S, lambda: self._look(rev, until, arrived, go_on))
+
+    def _look(self, rev: int, until: float, arrived: int, go_on: Callable[[bool], None]) -> None:
         if not self._open:
             return
         gateway = self._gateway
-        replica = gateway.replica
-        if replica.rev < position.rev and gateway.clock.monotonic() < until:
-            gateway.later(AHEAD_LOOK_S, lambda: self._look(message, position, until))
+        lost = gateway.replica.rev < rev
+        if lost and gateway.clock.monotonic() < until:
+            gateway.later(AHEAD_LOOK_S, lambda: self._look(rev, until, arrived, go_on))
             return
         self._waiting = False
-        # Still below it, and hearing: that history is lost, and the reader has to begin anew. (With a bus that can be
-        # deaf, a reader is sent away instead: 4010.)
-        lost = replica.rev < position.rev
-        if lost and gateway.link != "ok":
-            self._sink.close(close_codes.POSITION_LOST.code, close_codes.POSITION_LOST.reason)
+        # Still below it, and hearing what was sent since: that history is lost, and the reader has to begin anew. Not
+        # hearing, this gateway cannot tell, and sends the reader to another.
+        if lost and not gateway.heard_since(arrived):
+            self._send_away(close_codes.POSITION_LOST)
             return
-        ok, bad = self._expand(message.symbols)  # anew: a day may have begun meanwhile
-        self._go_on(message.id, NOWHERE if lost else position, ok, bad)
-        while self._behind_it and self._open:
-            self.receive(self._behind_it.popleft())
+        try:
+            go_on(lost)
+        except BhavcastError as error:  # a day may have begun meanwhile
+            self._refuse(error, None)
+        while self._behind_it and not self._waiting:  # a close forgets them
+            self._take_up(self._behind_it.popleft())
 
     def _go_on(self, message_id: int | None, position: Position, ok: dict[str, set[int]], bad: list[Any]) -> None:
         known = position.epoch == self._gateway.replica.epoch and not bad
@@ -184,7 +274,7 @@ class Session:
             self._items = ok
             new = [order[slot] for slot in sorted(late)]
             self._hub.resume(self.outbox, rows, position.rev, answer, now, everything=EVERYTHING in ok, new=new)
-            self._expect(new, now)
+            self._expect([*rows, *new] if self._is_blind else new, now)
         else:
             self._tell(answer)
             self._take(ok, message_id)
@@ -212,6 +302,8 @@ class Session:
 
     def _expect(self, rows: list[Row], now: float) -> None:
         self._unseen += [(now + NO_DATA_AFTER_S, row.symbol) for row in rows if not row.has_data]
+        if self._is_blind:
+            self._untold.update(row.slot for row in rows)
 
     def _narrow(self) -> None:
         self._hub.narrow(self.outbox, self._slots(self._items), everything=EVERYTHING in self._items)
@@ -222,9 +314,11 @@ class Session:
     def _check_total(self, slots: set[int]) -> None:
         most = self._gateway.limits.symbols
         if len(slots) > most:
-            raise TooManySymbols(
-                f"expected at most {most} symbols on one connection, got {len(slots)}", field="symbols"
-            )
+            raise self._too_many(len(slots))
+
+    def _too_many(self, count: int) -> TooManySymbols:
+        most = self._gateway.limits.symbols
+        return TooManySymbols(f"expected at most {most} symbols on one connection, got {count}", field="symbols")
 
     def _texts(self, symbols: list[str] | str) -> list[str]:
         texts = [symbols] if isinstance(symbols, str) else symbols
@@ -233,11 +327,11 @@ class Session:
             raise TooManySymbols(f"expected 1 to {most} symbols in one message, got {len(texts)}", field="symbols")
         return texts
 
-    def _expand(self, symbols: list[str] | str) -> tuple[dict[str, set[int]], list[dict[str, Any]]]:
+    def _expand(self, texts: list[str]) -> tuple[dict[str, set[int]], list[dict[str, Any]]]:
         """Return the slots of each symbol, group or whole that exists, and what was wrong with each that does not."""
         ok: dict[str, set[int]] = {}
         bad: list[dict[str, Any]] = []
-        for text in self._texts(symbols):
+        for text in texts:
             try:
                 item, slots = self._item(text)
             except BhavcastError as error:
@@ -276,25 +370,41 @@ class Session:
 
     # -- what is shown ----------------------------------------------------------------------------------------------
 
-    def _wish(self, fields: list[str] | str | None, depth: int | None, hz: float | None) -> tuple[Shape, float]:
+    def _wish(self, asked: protocol.Showing) -> tuple[Shape, float]:
         """Return the shape and rate after a message; the last message that names them wins."""
         old = self.outbox.shape
         shape = Shape(
-            old.numbers if fields is None else parse_fields(fields),
-            old.depth if depth is None else parse_depth(depth),
+            old.numbers if asked.fields is None else parse_fields(asked.fields),
+            old.depth if asked.depth is None else parse_depth(asked.depth),
             self._binary,
+            old.stamps if asked.stamps is None else asked.stamps,
         )
         self._hub.encoder(shape)  # refuses one field list too many before anything is changed
-        return shape, self.outbox.hz if hz is None else protocol.rate(hz)
+        return shape, self.outbox.hz if asked.hz is None else protocol.rate(asked.hz)
 
     def _show(self, shape: Shape, hz: float) -> bool:
         """Apply a wish; return whether it dropped the position, so that everything has to be sent again."""
         if shape != self.outbox.shape:
             self._hub.reshape(self.outbox, shape, hz)
+            self._look_blindly()
             return True
         if hz != self.outbox.hz:
             self._hub.move(self.outbox, hz)
         return False
+
+    @property
+    def _is_blind(self) -> bool:
+        return STATE not in self.outbox.shape.numbers
+
+    def _look_blindly(self) -> None:
+        """Have the states of scrips told where the rows do not show them."""
+        self._told_states.clear()
+        if self._is_blind:
+            self._gateway.blind.add(self)
+            self._untold |= self._slots(self._items)
+        else:
+            self._gateway.blind.discard(self)
+            self._untold.clear()
 
     def _shown(self) -> dict[str, Any]:
         shape = self.outbox.shape
@@ -304,6 +414,8 @@ class Session:
 
     def restart(self) -> None:
         """Tell of the new epoch; the snapshots follow a little later, not for all clients at once."""
+        self._untold.clear()  # slots of rows that may be others now
+        self._told_states.clear()
         self._tell({"t": "reset", "epoch": self._gateway.replica.epoch})
         asked, self._items = list(self._items), {}
         for text in asked:
@@ -314,7 +426,7 @@ class Session:
             else:
                 self._items[item] = slots
         self._tell_facts()
-        if self._items:
+        if self._items and not self._outgrown():
             self._pending = True
             share = min(1.0, len(self._gateway.members) / 100)
             self._gateway.later(random.uniform(0, RESET_JITTER_S) * share, self._send_again)
@@ -336,14 +448,51 @@ class Session:
             new = (present - self._items[item]) & slots
             self._items[item] |= new
             fresh |= new
+        if fresh and self._outgrown():
+            return
         if fresh and not self._pending:
             order, now = self._gateway.replica.order, self._gateway.clock.monotonic()
             added = [order[slot] for slot in sorted(fresh)]
             self._hub.admit(self.outbox, added, now)
             self._expect(added, now)
 
+    def _outgrown(self) -> bool:
+        """End where the groups that are followed have grown beyond what one connection may hold; tell whether so."""
+        if len(self._slots(self._items)) <= self._gateway.limits.symbols:
+            return False
+        self._send_away(close_codes.TOO_MANY_SUBSCRIPTIONS)
+        return True
+
+    def note(self, rows: list[Row]) -> None:
+        """Take note of rows whose state has changed, to tell of it."""
+        self._untold.update(row.slot for row in rows)
+
+    def _tell_states(self) -> None:
+        order = self._gateway.replica.order
+        untold, self._untold = self._untold & self._slots(self._items), set()
+        for slot in sorted(untold):
+            state, before = str(order[slot].values[STATE]), self._told_states.pop(slot, "")
+            if state in TOLD:
+                self._told_states[slot] = state
+            if state != before and (state in TOLD or before):
+                self._tell({"t": "status", "symbol": order[slot].symbol, "state": state})
+
+    def _tell_pace(self) -> None:
+        """Tell a client that it is slowed down, or is not any more."""
+        asked = self.outbox.hz
+        pace = self._hub.pace(asked)
+        cap = None if pace == asked else pace
+        if cap != self._cap:
+            self._cap = cap
+            self._tell({"t": "rate", "hz": pace, "why": "overload" if cap is not None else "over"})
+
     def beat(self, now: float) -> None:
         """Send a heartbeat after a silence, and what has to be said of scrips that stay without data."""
+        if not self._may_stay(now):
+            return
+        self._tell_pace()
+        if self._untold and not self.outbox.full:
+            self._tell_states()
         if self._unseen and self._unseen[0][0] <= now:
             due = [symbol for at, symbol in self._unseen if at <= now]
             self._unseen = [each for each in self._unseen if each[0] > now]
@@ -359,41 +508,41 @@ class Session:
             beat["pos"] = pos
         self._tell(beat)
 
+    def _may_stay(self, now: float) -> bool:
+        """Tell whether who opened the stream may still read; close it where not."""
+        if self.visitor is None:
+            return True
+        found = self._gateway.door.again(self.visitor, now)
+        if isinstance(found, Visitor):
+            self.visitor = found
+            return True
+        expires = self.visitor.principal.expires
+        expired = isinstance(found, KeyExpired) and expires is not None and self._gateway.clock.wall_ms() >= expires
+        code = close_codes.KEY_EXPIRED if expired else close_codes.BAD_AUTH
+        self._tell({"t": "error", "code": code.name, "message": found.detail, "temporary": code.reconnect})
+        self._sink.close(code.code, code.reason)
+        return False
+
     def drain(self, retry_ms: int) -> None:
         """Say goodbye, and when to come again."""
-        reason = close_codes.DRAINING
-        self._tell(
-            {"t": "error", "code": reason.name, "message": reason.reason, "retry_ms": retry_ms, "temporary": True}
-        )
-        self._sink.close(reason.code, f"{reason.name}: retry_ms={retry_ms}")
+        self._send_away(close_codes.DRAINING, retry_ms=retry_ms)
+
+    def _send_away(self, code: CloseCode, *, retry_ms: int | None = None) -> None:
+        """Say why as a message, which everyone reads, and as a close code, which not everyone shows."""
+        when = {} if retry_ms is None else {"retry_ms": retry_ms}
+        self._tell({"t": "error", "code": code.name, "message": code.reason, **when, "temporary": code.reconnect})
+        reason = code.reason if retry_ms is None else f"{code.name}: retry_ms={retry_ms}"
+        self._sink.close(code.code, reason)
 
     def close(self) -> None:
         """Forget the client: its connection is gone."""
+        if self._open and self.visitor is not None:
+            self._gateway.door.leave(self.visitor)
         self._open = False
         self._behind_it.clear()
         self._gateway.members.discard(self)
+        self._gateway.blind.discard(self)
         self._hub.leave(self.outbox)
-
-    def _hello(self) -> dict[str, Any]:
-        gateway = self._gateway
-        limits = gateway.limits
-        return {
-            "t": "hello",
-            "v": 1,
-            "sid": self.sid,
-            "epoch": gateway.replica.epoch,
-            "link": gateway.link,
-            "now": gateway.market.now_ms(),
-            "clock": gateway.fact("clock"),
-            "limits": {
-                "symbols": limits.symbols,
-                "symbols_per_message": limits.symbols_per_message,
-                "max_message_bytes": limits.message_bytes,
-            },
-            "heartbeat_ms": self.heartbeat_ms,
-            "market": gateway.fact("market"),
-            "feeds": gateway.feed_states(),
-        }
 
     def _ack(
         self, message_id: int | None, ok: list[str], bad: list[dict[str, Any]], active: int, hz: float
@@ -408,7 +557,9 @@ class Session:
         now = self._gateway.clock.monotonic()
         self._flaws.append(now)
         if len(self._flaws) == FLAWS and now - self._flaws[0] < FLAWS_WITHIN_S:
-            self._sink.close(close_codes.PROTOCOL_ERROR.code, close_codes.PROTOCOL_ERROR.reason)
+            greedy = isinstance(error, TooManySymbols)
+            code = close_codes.TOO_MANY_SUBSCRIPTIONS if greedy else close_codes.PROTOCOL_ERROR
+            self._sink.close(code.code, code.reason)
 
     def _tell_facts(self) -> None:
         """Say again what is not state of a scrip: what was said of it before may have been missed."""

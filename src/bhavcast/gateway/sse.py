@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from bhavcast.access.doorkeeper import Visitor
 from bhavcast.domain.errors import BadRequest, BhavcastError, MethodNotAllowed
 from bhavcast.domain.position import Position
 from bhavcast.gateway.edge import App, Receive, Scope, Send, refuse
@@ -75,7 +76,11 @@ def stream(gateway: Gateway) -> App:
         if scope["method"] != "GET":
             await refuse(MethodNotAllowed(f"expected GET, got {scope['method']}", allowed=("GET",)), send)
             return
-        if (refused := gateway.full_up()) is not None:
+        visitor: Visitor | None = scope.get("bhavcast.visitor")
+        refused = gateway.full_up()
+        if refused is None and visitor is not None:
+            refused = gateway.door.full(visitor)
+        if refused is not None:
             await refuse(refused, send)
             return
         try:
@@ -119,7 +124,7 @@ async def _serve(gateway: Gateway, message: bytes, scope: Scope, receive: Receiv
     if transport is not None:
         keep_kernel_buffers_small(transport)
     sink = EventSink(transport)
-    session = Session(gateway, sink, binary=False)
+    session = Session(gateway, sink, binary=False, visitor=scope.get("bhavcast.visitor"))
     ends = [asyncio.create_task(each) for each in (_gone(receive), sink.closed.wait())]
     try:
         try:

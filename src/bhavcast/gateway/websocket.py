@@ -6,9 +6,10 @@ measured, the number of sends costs, not the bytes, and the library's own send i
 
 import asyncio
 import socket
+import struct
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import structlog
 from websockets.exceptions import InvalidState, NegotiationError
@@ -19,8 +20,7 @@ from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
 from bhavcast.domain.errors import BadHandshake, BhavcastError
-from bhavcast.gateway import problems, protocol
-from bhavcast.gateway.session import Session
+from bhavcast.gateway import problems, protocol, request_id
 from bhavcast.hub.frame import header as frame_header
 from bhavcast.hub.outbox import HIGH_WATER
 
@@ -31,6 +31,7 @@ CLOSE_TIMEOUT_S: Final = 1.0
 # conflates.
 NOTSENT_LOWAT: Final = 16 * 1024
 SEND_BUFFER: Final = 256 * 1024
+_RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER: what is unsent is thrown away, and the other side sees a reset
 _SUBPROTOCOLS: Final = (Subprotocol(protocol.JSON), Subprotocol(protocol.MSGPACK))
 _TCP_NOTSENT_LOWAT: Final = getattr(socket, "TCP_NOTSENT_LOWAT", 25)
 
@@ -41,6 +42,16 @@ def keep_kernel_buffers_small(transport: asyncio.Transport) -> None:
     if sock is not None and sock.family != socket.AF_UNIX:
         sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, NOTSENT_LOWAT)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+
+
+class Conversation(Protocol):
+    """Whoever the messages of a connection are for."""
+
+    def receive(self, payload: bytes | str) -> None:
+        """Handle one message."""
+
+    def close(self) -> None:
+        """Forget the client."""
 
 
 def _nowhere(_: bytes) -> None:
@@ -57,6 +68,16 @@ def _select_subprotocol(_: ServerProtocol, offered: Sequence[Subprotocol]) -> Su
     return None
 
 
+class Server(ServerProtocol):
+    """The library's, but for one thing."""
+
+    def recv_frame(self, frame: Frame) -> None:
+        """Take a close in the middle of a fragmented message for what it is, rather than for an error of the client."""
+        if frame.opcode is Opcode.CLOSE:
+            self.current_size = None
+        super().recv_frame(frame)
+
+
 class WebSocket(asyncio.Protocol):
     """One connection; implements hub.port.Sink for its session.
 
@@ -69,7 +90,7 @@ class WebSocket(asyncio.Protocol):
     def __init__(
         self,
         *,
-        open_session: Callable[["WebSocket"], Session],
+        open_session: Callable[["WebSocket"], Conversation],
         admit: Callable[[ServerProtocol, Request, Any], Response | None],
         connections: set[Any],
         max_bytes: int,
@@ -77,10 +98,8 @@ class WebSocket(asyncio.Protocol):
         self._open_session = open_session
         self._admit = admit
         self._connections = connections
-        self._ws = ServerProtocol(
-            subprotocols=_SUBPROTOCOLS, select_subprotocol=_select_subprotocol, max_size=max_bytes
-        )
-        self._session: Session | None = None
+        self._ws = Server(subprotocols=_SUBPROTOCOLS, select_subprotocol=_select_subprotocol, max_size=max_bytes)
+        self._session: Conversation | None = None
         self._inbox: deque[Frame] = deque()
         self._message: list[bytes] = []
         self._text = True
@@ -123,6 +142,8 @@ class WebSocket(asyncio.Protocol):
                 self._handshake(event)
             elif isinstance(event, Frame):
                 self._inbox.append(event)
+        if self._ws.state is State.OPEN:
+            self._flush()  # pongs go before the answers to what came after the pings
         self._read_on()
         self._flush()
 
@@ -176,14 +197,17 @@ class WebSocket(asyncio.Protocol):
             return
         payload = b"".join(self._message)
         self._message = []
+        if self._text and not _is_utf8(payload):
+            self._ws.fail(1007, "invalid UTF-8")
+            return
+        self._hear(payload, self._session)
+
+    def _hear(self, payload: bytes, session: Conversation) -> None:
         if self._text == self.binary:
             kind = "binary" if self.binary else "text"
             self.close(1003, f"{kind} frames only, by the subprotocol")
             return
-        if self._text and not _is_utf8(payload):
-            self._ws.fail(1007, "invalid UTF-8")
-            return
-        self._session.receive(payload)
+        session.receive(payload)
 
     def _flush(self) -> None:
         if self.transport is None or self.transport.is_closing():
@@ -213,8 +237,13 @@ class WebSocket(asyncio.Protocol):
             self._session = None
 
     def _abort(self) -> None:
-        if self.transport is not None:
-            self.transport.abort()
+        if self.transport is None:
+            return
+        sock = self.transport.get_extra_info("socket")
+        if self.buffered() and sock is not None and sock.family != socket.AF_UNIX:
+            # Else the kernel would go on trying to bring what it holds to somebody who does not read.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self.transport.abort()
 
     # -- the hub speaks ---------------------------------------------------------------------------------------------
 
@@ -247,20 +276,21 @@ class WebSocket(asyncio.Protocol):
             self._timer = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self._abort)
 
 
-def refusal(ws: ServerProtocol, error: BhavcastError) -> Response:
+def refusal(ws: ServerProtocol, error: BhavcastError, own_id: str) -> Response:
     """Return the response that refuses a handshake, in the one shape."""
-    response = ws.reject(error.status, problems.body(error).decode())
+    response = ws.reject(error.status, problems.with_request_id(problems.body(error), own_id).decode())
     del response.headers["Content-Type"]
     response.headers["Content-Type"] = problems.CONTENT_TYPE
+    response.headers["X-Request-ID"] = own_id
     for name, value in problems.headers(error).items():
-        response.headers[name] = value
+        if name not in response.headers:  # the library has said that it closes
+            response.headers[name] = value
     return response
 
 
 def _in_one_shape(ws: ServerProtocol, refused: Response) -> Response:
-    response = refusal(ws, BadHandshake(str(ws.handshake_exc), status=refused.status_code))
-    if "Upgrade" in refused.headers:  # goes with 426
-        response.headers["Upgrade"] = refused.headers["Upgrade"]
+    error = BadHandshake(str(ws.handshake_exc), status=refused.status_code)
+    response = refusal(ws, error, request_id.new().decode())
     response.headers["Sec-WebSocket-Version"] = "13"  # a client of another version has to be told (RFC 6455, 4.4)
     return response
 

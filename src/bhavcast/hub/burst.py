@@ -1,7 +1,7 @@
 """A slice of a flush: frames for some clients, joined from rows that are encoded already, and sent."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 from bhavcast.hub import frame
 from bhavcast.hub.outbox import Outbox
@@ -20,9 +20,9 @@ class Flush(NamedTuple):
     binary: bool
 
     @classmethod
-    def at(cls, pos: str, rows: list[bytes], *, binary: bool) -> "Flush":
-        """Return a flush with the position at which it starts."""
-        return cls(rows, pos, *frame.ends({"t": "u", "pos": pos}, binary=binary), binary)
+    def at(cls, head: Mapping[str, Any], rows: list[bytes], *, binary: bool) -> "Flush":
+        """Return a flush; its head has the position at which it starts."""
+        return cls(rows, head["pos"], *frame.ends(head, binary=binary), binary)
 
     def join(self, packed: bytes) -> bytes:
         """Return the rows of some slots (int32), joined."""

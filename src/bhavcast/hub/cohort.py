@@ -1,8 +1,8 @@
 """Clients that are shown the same at the same pace: a dirty row is encoded once for all of them."""
 
 from array import array
-from collections.abc import Iterator, Sequence
-from typing import Final
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
 
 from bhavcast.hub import frame
 from bhavcast.hub.burst import Burst, Flush, Turn
@@ -19,8 +19,17 @@ OWN_COST: Final = 16 * 1024  # of a frame that is made for one client
 class Cohort:
     """All outboxes of one shape and rate (`hz`, 0 for every batch)."""
 
-    def __init__(self, board: Board, encoder: Encoder, hz: float, burst: Burst, slice_bytes: int) -> None:
+    def __init__(
+        self,
+        board: Board,
+        encoder: Encoder,
+        hz: float,
+        burst: Burst,
+        slice_bytes: int,
+        stamps: Callable[[], dict[str, int]] = dict,
+    ) -> None:
         self._burst, self._slice = burst, slice_bytes
+        self._stamps = stamps if encoder.shape.stamps else None
         self.board = board
         self.encoder = encoder
         self.hz = hz
@@ -46,6 +55,11 @@ class Cohort:
     def position(self, rev: int) -> str:
         """Write a revision of the present epoch as a position."""
         return f"{self.board.epoch}:{rev}"
+
+    def head(self, pos: str | None) -> dict[str, Any]:
+        """Return the head of a `u`; it moves the position if it has one."""
+        head: dict[str, Any] = {"t": "u"} if pos is None else {"t": "u", "pos": pos}
+        return head if self._stamps is None else head | {"stamps": self._stamps()}
 
     def reached(self, outbox: Outbox) -> int:
         """Return the revision to which a member is complete."""
@@ -111,7 +125,7 @@ class Cohort:
         for outbox in self.members:
             outbox.want(set())
             outbox.everything = False
-            outbox.behind = None
+            outbox.behind = outbox.late_since = None
             outbox.own_rev = 0
 
     # -- delivery ---------------------------------------------------------------------------------------------------
@@ -127,7 +141,7 @@ class Cohort:
         self._since, self.flushed = since, rev
         wanted = self._encode(slots, since)
         rows, order = self._fragments, self.board.order
-        flush = Flush.at(self.position(rev), rows, binary=self.binary)
+        flush = Flush.at(self.head(self.position(rev)), rows, binary=self.binary)
         whole = array("i", [slot for slot in wanted if not order[slot].hidden]).tobytes() if self.everyone else b""
         bytes_per_slot = sum(len(rows[slot]) for slot in wanted) / max(len(order), 1)
         self._unreached = unreached = self._targets(wanted)
@@ -143,7 +157,7 @@ class Cohort:
                 turn.append((outbox, packed))
                 size += COST + len(packed) * bytes_per_slot / 4
             elif flush.join(packed):
-                self._pass_over(outbox, since)
+                self._pass_over(outbox, since, now)
             if size >= self._slice:
                 self._send(turn, flush, now)
                 size = 0
@@ -181,9 +195,10 @@ class Cohort:
                 fragments[slot] = comma + encoded
         return wanted
 
-    def _pass_over(self, outbox: Outbox, since: int) -> None:
+    def _pass_over(self, outbox: Outbox, since: int, now: float) -> None:
         """Leave out a client whose wire is full: it stays where it stood, and its next frame covers more."""
         outbox.behind = max(since, outbox.own_rev)
+        outbox.late_since = now
         outbox.passed_over += 1
         self.laggards.add(outbox)
         self.skips += 1
@@ -194,6 +209,7 @@ class Cohort:
             return
         if outbox.full:
             outbox.passed_over += 1
+            outbox.late_since = now if outbox.late_since is None else outbox.late_since
             self.skips += 1
             return
         self.catch_up(outbox, now)
@@ -217,13 +233,14 @@ class Cohort:
         """Send a client its news. `always`: the frame after `resumed` moves the position also without any."""
         if news or always:
             pos = None if silent else self.position(self.board.rev)
-            head = {"t": "u"} if pos is None else {"t": "u", "pos": pos}
             body = frame.join(news, binary=self.binary)
-            outbox.sink.send(*frame.rows(head, body, binary=self.binary), pos=pos)
+            outbox.sink.send(*frame.rows(self.head(pos), body, binary=self.binary), pos=pos)
             outbox.sent_at = now
             self.frames += 1
         # The board is at or past this cohort's last flush, so from here on the joined frames will do.
         outbox.behind = None
+        if outbox.late_since is not None:
+            outbox.late_s, outbox.late_since = max(outbox.late_s, now - outbox.late_since), None
         outbox.own_rev = self.board.rev
         self.laggards.discard(outbox)
         self._unreached.discard(outbox)

@@ -38,6 +38,11 @@ class Hub:
         # Whoever drives the hub may know a quicker way to its clients, and is told of new cohorts, and that rows changed.
         self.burst: Burst = send
         self.slice = SLICE
+        self.piece = PIECE
+        self.slow_after_s = SLOW_AFTER_S
+        # What frames with stamps say of the newest batch, and the pace that nobody exceeds while there is too much to do.
+        self.stamps: Callable[[], dict[str, int]] = dict
+        self.cap: float | None = None
         self.opened: Callable[[Cohort], None] = lambda _: None
         self.noticed: Callable[[], None] = lambda: None
 
@@ -81,6 +86,10 @@ class Hub:
         cohort.leave(outbox)
         self._drop_if_empty(cohort)
 
+    def pace(self, hz: float) -> float:
+        """Return the pace at which a cohort of rate `hz` (0: every batch) is flushed at present."""
+        return hz if self.cap is None or 0 < hz <= self.cap else self.cap
+
     def cohort(self, outbox: Outbox) -> Cohort:
         """Return the cohort a client is in."""
         return self.cohorts[outbox.shape, outbox.hz]
@@ -88,7 +97,8 @@ class Hub:
     def _cohort(self, shape: Shape, hz: float) -> Cohort:
         cohort = self.cohorts.get((shape, hz))
         if cohort is None:
-            cohort = self.cohorts[shape, hz] = Cohort(self.board, self.encoder(shape), hz, self.burst, self.slice)
+            cohort = Cohort(self.board, self.encoder(shape), hz, self.burst, self.slice, self.stamps)
+            self.cohorts[shape, hz] = cohort
             self.opened(cohort)
         return cohort
 
@@ -223,7 +233,7 @@ class Hub:
         if not snap.started:
             self._start(outbox, snap, now)
         binary = cohort.binary
-        rows = list(islice(snap.rows, PIECE))
+        rows = list(islice(snap.rows, self.piece))
         if rows:
             body = frame.join((cohort.encoder.full(row) for row in rows), binary=binary)
             outbox.sink.send(*frame.rows({"t": "snap", "id": snap.message_id}, body, binary=binary))
@@ -296,12 +306,13 @@ class Hub:
                 unsent = outbox.sink.buffered()
                 if outbox.stuck_since is None or unsent < outbox.stuck:
                     outbox.stuck_since = now
-                elif now - outbox.stuck_since > SLOW_AFTER_S:
+                elif now - outbox.stuck_since > self.slow_after_s:
                     closed.append(outbox)
                 outbox.stuck = unsent
             if outbox.behind is None and outbox.passed_over >= LAG_TOLD_AFTER:
-                self.tell(outbox, {"t": "lag", "conflated": outbox.passed_over}, now)
-                outbox.passed_over = 0
+                lag = {"t": "lag", "ms": round(outbox.late_s * 1000), "conflated": outbox.passed_over}
+                self.tell(outbox, lag, now)
+                outbox.passed_over, outbox.late_s = 0, 0.0
         for outbox in closed:
             outbox.sink.close(SLOW, "slow: nothing was read for 10 s")
         return closed

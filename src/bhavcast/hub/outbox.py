@@ -48,6 +48,8 @@ class Outbox:
         "behind",
         "everything",
         "hz",
+        "late_s",
+        "late_since",
         "own_rev",
         "packed",
         "passed_over",
@@ -76,7 +78,10 @@ class Outbox:
         # may move the client's position.
         self.snap_rev: int | None = None
         self.sent_at = now
+        # Flushes that passed it over; since when it has been behind for that, and for how long it was at most.
         self.passed_over = 0
+        self.late_since: float | None = None
+        self.late_s = 0.0
         # Of a full wire, the unsent bytes at the last look and since when they have not become fewer: the slow policy's
         # evidence. A wire that is not full is written to, so its unsent bytes tell nothing.
         self.stuck = 0

@@ -29,6 +29,7 @@ MESSAGE: Final = 3
 CLOSE: Final = 4
 
 SUFFIX: Final = ".journal"
+SEALED_SUFFIX: Final = ".journal.zst"
 POINTER_SUFFIX: Final = ".pointer"
 UNFINISHED_SUFFIX: Final = ".unfinished"
 
@@ -97,7 +98,12 @@ def file_name(market_ms: int, epoch: str) -> str:
 
 def pointer_path(journal: Path) -> Path:
     """Return where the pointer of this journal lies."""
-    return journal.with_suffix(POINTER_SUFFIX)
+    return journal.with_name(unsealed_name(journal)).with_suffix(POINTER_SUFFIX)
+
+
+def unsealed_name(journal: Path) -> str:
+    """Return the name that a journal has, or had before it was sealed."""
+    return journal.name.removesuffix(".zst")
 
 
 def identity(fd: int) -> str:
@@ -107,3 +113,12 @@ def identity(fd: int) -> str:
     with contextlib.suppress(OSError):  # tmpfs and others keep none; they do not reuse numbers soon
         fcntl.ioctl(fd, _GET_GENERATION, generation)
     return f"{status.st_dev:x}:{status.st_ino:x}:{generation.hex()}"
+
+
+def sync_directory(directory: Path) -> None:
+    """Make names that were made, changed or removed there survive a power cut."""
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -4,7 +4,9 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import BinaryIO, Final, TypeVar
+
+import zstandard
 
 from bhavcast.domain import record
 from bhavcast.domain.change import Folding, Message, Snapshot, decode, decode_snapshot
@@ -107,15 +109,13 @@ def read(path: Path) -> Recovered:
         OSError: it cannot be read.
     """
     opening = read_opening(path)
-    with path.open("rb", buffering=0) as file:
-        fd = file.fileno()
-        pointer = _pointer(path)
-        begin = None if pointer is None else _checkpoint_at(fd, pointer.offset)
-        if begin is None:
-            begin = _last_checkpoint(fd)
-        if begin is None:
-            raise BadRecord(f"{path.name} has no whole checkpoint")
-        return _read_from(fd, path, opening, begin, sound=pointer is not None and pointer.sound)
+    pointer = _pointer(path)
+    begin = None if pointer is None else _checkpoint_at(path, pointer.offset)
+    if begin is None:
+        begin = _last_checkpoint(path)
+    if begin is None:
+        raise BadRecord(f"{path.name} has no whole checkpoint")
+    return _read_from(path, opening, begin, sound=pointer is not None and pointer.sound)
 
 
 def messages(path: Path) -> Iterator[Message]:
@@ -125,16 +125,19 @@ def messages(path: Path) -> Iterator[Message]:
         BadRecord: at damage, after the messages before it.
         OSError: it cannot be read.
     """
-    with path.open("rb", buffering=0) as file:
-        for item in record.records(_chunks(file.fileno(), 0), Decoder(record.JOURNAL)):
-            if item.type == layout.MESSAGE:
-                yield _decoded(item, decode)
+    for item in records(path):
+        if item.type == layout.MESSAGE:
+            yield _decoded(item, decode)
+
+
+def records(path: Path) -> Iterator[Record]:
+    """Yield every record of a journal, sealed or not, up to a torn tail; raise as `messages` does."""
+    yield from record.records(chunks(path, 0), Decoder(record.JOURNAL))
 
 
 def read_opening(path: Path) -> Opening:
     """Return the record with which a journal begins; raise BadRecord or OSError where there is none."""
-    with path.open("rb", buffering=0) as file:
-        first = next(record.records(_chunks(file.fileno(), 0, 4096), Decoder(record.JOURNAL)), None)
+    first = next(record.records(chunks(path, 0, 4096), Decoder(record.JOURNAL)), None)
     if first is None or first.type != layout.OPEN:
         raise BadRecord(f"{path.name} does not begin with an open record", offset=record.HEADER_SIZE)
     return layout.decode_opening(first.payload)
@@ -145,7 +148,7 @@ def _candidates(directory: Path) -> tuple[list[tuple[Path, Opening]], list[str],
     found: list[tuple[int, int, Path, Opening]] = []
     skipped: list[str] = []
     newest_skipped = 0
-    for path in directory.glob(f"*{layout.SUFFIX}"):
+    for path in journals(directory):
         changed = path.stat().st_mtime_ns
         try:
             opening = read_opening(path)
@@ -180,28 +183,61 @@ def _pointer(path: Path) -> layout.Pointer | None:
         return None
 
 
-def _chunks(fd: int, offset: int, size: int = _CHUNK) -> Iterator[bytes]:
-    while chunk := os.pread(fd, size, offset):
-        offset += len(chunk)
-        yield chunk
+def journals(directory: Path) -> list[Path]:
+    """Return the journals of a directory by name, sealed or not; of one that is there in both forms the unsealed."""
+    found = {path.with_name(layout.unsealed_name(path)): path for path in directory.glob(f"*{layout.SEALED_SUFFIX}")}
+    found |= {path: path for path in directory.glob(f"*{layout.SUFFIX}")}
+    return [found[name] for name in sorted(found)]
 
 
-def _checkpoint_at(fd: int, offset: int) -> int | None:
+def chunks(
+    path: Path, offset: int = 0, size: int = _CHUNK, told: Callable[[int], None] = lambda _read: None
+) -> Iterator[bytes]:
+    """Yield the journal's bytes from `offset` on, of a sealed one those before it was; `told` hears what was read."""
+    with path.open("rb", buffering=0) as file:
+        if path.name.endswith(layout.SEALED_SUFFIX):
+            yield from _unsealed(file, path, offset, size, told)
+            return
+        while chunk := os.pread(file.fileno(), size, offset):
+            offset += len(chunk)
+            told(offset)
+            yield chunk
+
+
+def _unsealed(file: BinaryIO, path: Path, skip: int, size: int, told: Callable[[int], None]) -> Iterator[bytes]:
+    # By hand, because the library's reader takes a file that ends inside its frame for one that is complete.
+    unpacking = zstandard.ZstdDecompressor().decompressobj()
+    try:
+        while not unpacking.eof:
+            packed = file.read(size)
+            if not packed:
+                raise BadRecord(f"{path.name} ends before its checksum")
+            told(file.tell())
+            chunk = unpacking.decompress(packed)
+            if skipped := min(skip, len(chunk)):
+                chunk, skip = chunk[skipped:], skip - skipped
+            if chunk:
+                yield chunk
+    except zstandard.ZstdError as error:
+        raise BadRecord(f"{path.name} does not unpack: {error}") from error
+
+
+def _checkpoint_at(path: Path, offset: int) -> int | None:
     """Return `offset` if a whole checkpoint begins there."""
     if offset < record.HEADER_SIZE:
         return None
     try:
-        first = next(record.records(_chunks(fd, offset), Decoder(record.JOURNAL, offset=offset)), None)
+        first = next(record.records(chunks(path, offset), Decoder(record.JOURNAL, offset=offset)), None)
     except BadRecord:
         return None
     return offset if first is not None and first.type == layout.CHECKPOINT else None
 
 
-def _last_checkpoint(fd: int) -> int | None:
+def _last_checkpoint(path: Path) -> int | None:
     """Find the last whole checkpoint before any damage, the long way; only where the pointer does not help."""
     last = None
     try:
-        for item in record.records(_chunks(fd, 0), Decoder(record.JOURNAL)):
+        for item in record.records(chunks(path, 0), Decoder(record.JOURNAL)):
             if item.type == layout.CHECKPOINT:
                 last = item.offset
     except BadRecord:
@@ -259,12 +295,12 @@ class _Reading:
             self.messages += 1
 
 
-def _read_from(fd: int, path: Path, opening: Opening, begin: int, *, sound: bool) -> Recovered:
+def _read_from(path: Path, opening: Opening, begin: int, *, sound: bool) -> Recovered:
     decoder = Decoder(record.JOURNAL, offset=begin)
     reading = _Reading(opening.epoch)
     end, damage = begin, None
     try:
-        for item in record.records(_chunks(fd, begin), decoder):
+        for item in record.records(chunks(path, begin), decoder):
             reading.take(item)
             end = item.end
     except BadRecord as error:
@@ -280,13 +316,18 @@ def _read_from(fd: int, path: Path, opening: Opening, begin: int, *, sound: bool
         messages=reading.messages,
         end=end,
         torn=0 if damage else decoder.pending,
-        original=layout.identity(fd) == opening.file,
+        original=_identity(path) == opening.file,
         sound=sound,
         whole=not reason,
         closed=reading.closed,
         reason=reason,
         offset=damage.offset if damage else reading.hole_at if reading.hole else None,
     )
+
+
+def _identity(path: Path) -> str:
+    with path.open("rb", buffering=0) as file:
+        return layout.identity(file.fileno())
 
 
 def _decoded(item: Record, decoder: Callable[[bytes], _T]) -> _T:

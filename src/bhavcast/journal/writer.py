@@ -78,7 +78,7 @@ class FileJournal:
     """The Journal on disk; see docs/adr/0003-journal-format.md.
 
     After `recover()`: `resume(recovery)` where the epoch goes on, else `begin(snapshot)` of a new one. What cannot be
-    written is dropped and counted in `lost`, and the loss is marked in the pointer file, so that no later start takes
+    written is dropped and counted in `lost`, what survives a power cut is known by `synced_rev`; and the loss is marked in the pointer file, so that no later start takes
     the epoch for whole; each checkpoint tries again, and once it is safely on the disk nothing is missing any more.
     `sync` may run in another thread; everything else belongs to one.
 
@@ -109,8 +109,10 @@ class FileJournal:
         self._open_again: Callable[[Snapshot], None] = self.begin
         self._failing: str | None = None
         self._marked = False
+        self._written_rev = 0
         self.run_id = run_id
         self.lost = 0
+        self.synced_rev = 0
 
     @property
     def failing(self) -> str | None:
@@ -135,14 +137,14 @@ class FileJournal:
     def begin(self, snapshot: Snapshot) -> None:
         """Open an epoch: an fsynced `open` record and a checkpoint, in a file that appears complete or not at all."""
         self._open_again = self.begin
-        self._adopt(lambda: self._create(snapshot))
+        self._adopt(lambda: self._create(snapshot), snapshot.rev)
 
     def resume(self, recovery: Recovery) -> None:
         """Go on in the epoch that was recovered: cut the torn tail, write an fsynced `open` record and a checkpoint."""
         path, end, snapshot = recovery.path, recovery.end, recovery.snapshot
         if not recovery.continues or path is None or snapshot is None:
             raise ValueError(f"this epoch does not continue: {recovery.reason}")
-        self._open_again = lambda latest: self._adopt(lambda: self._reopen(path, end, latest))
+        self._open_again = lambda latest: self._adopt(lambda: self._reopen(path, end, latest), latest.rev)
         self._open_again(snapshot)
 
     def append(self, message: Message, encoded: bytes | None = None) -> None:
@@ -161,6 +163,8 @@ class FileJournal:
             self._fail("write", error)
             self._cut(file)
             self._lose()
+        else:
+            self._written_rev = message.to_rev
 
     def checkpoint(self, snapshot: Snapshot) -> None:
         """Write everything at one position; after a failure this is the attempt to be whole again."""
@@ -188,10 +192,14 @@ class FileJournal:
         with self._closing:
             if self._file is None:
                 return
+            rev = self._written_rev  # before the fsync: what is written meanwhile may not be in it
             try:
                 self._file.sync()
             except OSError as error:
                 self._fail("fsync", error)
+            else:
+                if self._failing is None:
+                    self.synced_rev = rev
 
     def close(self) -> None:
         """Say that this was a planned end, sync and close; idempotent."""
@@ -208,8 +216,9 @@ class FileJournal:
                 self._cut(file)
             else:
                 self._failing = None
+                self._written_rev = self.synced_rev = snapshot.rev
 
-    def _adopt(self, open_file: Callable[[], _File]) -> None:
+    def _adopt(self, open_file: Callable[[], _File], rev: int) -> None:
         try:
             file = open_file()
         except OSError as error:
@@ -220,6 +229,7 @@ class FileJournal:
             return
         self._replace(file)
         self._failing = None
+        self._written_rev = self.synced_rev = rev
 
     def _create(self, snapshot: Snapshot) -> _File:
         if not self._directory.is_dir():
@@ -233,7 +243,7 @@ class FileJournal:
             file.checkpoint(snapshot)
             file.sync()
             unfinished.rename(path)
-            _sync_directory(self._directory)
+            layout.sync_directory(self._directory)
         except OSError:
             file.close()
             for leftover in (unfinished, layout.pointer_path(path)):
@@ -324,11 +334,3 @@ def _open(path: Path, epoch: str, end: int, pointer: Path, flags: int) -> _File:
         os.close(fd)
         raise
     return _File(path, epoch, fd, pointer_fd, end)
-
-
-def _sync_directory(directory: Path) -> None:
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -139,16 +139,21 @@ def http(
     host: str = "127.0.0.1",
     connections: int = 64,
     seconds: float = 5.0,
+    rate: float = 0.0,
     headers: Sequence[str] = (),
     core: int | None = None,
 ) -> Generator[HttpResult]:
-    """Ask for one path over keep-alive connections, each with one request under way at any time."""
+    """Ask for one path over keep-alive connections, each with one request under way at any time.
+
+    With a `rate` so many requests a second are made, whatever the answers take; their time counts from when they were due.
+    """
     lines = [f"GET {path} HTTP/1.1", f"Host: {host}:{port}", *headers, "", ""]
     options: dict[str, object] = {
         "host": host,
         "port": port,
         "connections": connections,
         "seconds": seconds,
+        "rate": rate,
         "request": "\r\n".join(lines),
     }
     return Generator("http_load", options, HttpResult, core=core)
@@ -163,13 +168,15 @@ def stream(
     per_client: int = 50,
     seconds: float = 10.0,
     sample: int = 1,
+    deaf: int = 0,
     headers: Sequence[str] = (SUBPROTOCOL,),
     core: int | None = None,
     **texts: str,
 ) -> Generator[StreamResult]:
     """Hold WebSocket clients, each subscribed to symbols of its own choice from a file with one on each line.
 
-    Rows are counted and stamps read in every `sample`-th update. `texts`: see stream_load.c (path, sub, first, synced,
+    Rows are counted and stamps read in every `sample`-th update. `deaf` further clients subscribe the whole market and
+    never read. `texts`: see stream_load.c (path, sub, first, synced,
     update, stamp); the defaults are those of `/ws`.
     """
     options: dict[str, object] = {
@@ -180,6 +187,7 @@ def stream(
         "per_client": per_client,
         "seconds": seconds,
         "sample": sample,
+        "deaf": deaf,
         "headers": "".join(f"{header}\r\n" for header in headers),
         **texts,
     }

@@ -1,13 +1,15 @@
-/* HTTP/1.1 load over keep-alive connections: each has one request under way at any time.
+/* HTTP/1.1 load over keep-alive connections: each has one request under way at any time, or with `rate` requests are made at
+ * so many a second, by whichever connection is free; their time counts from when they were due.
  *   http_load host=127.0.0.1 port=5000 connections=64 seconds=5 request=$'GET / HTTP/1.1\r\nHost: x\r\n\r\n'
  * Answers need a Content-Length (or status 204 or 304). */
 #include "load.h"
+#include <sys/timerfd.h>
 
 enum { ROOM = 1 << 18 };
 typedef struct {
     int fd;
     size_t have, need; /* bytes held; bytes of the whole answer, 0 while its head is incomplete */
-    int status;
+    int status, waiting; /* waiting: in `idle` */
     int64_t asked;
     char *buffer;
 } Connection;
@@ -15,20 +17,35 @@ typedef struct {
 static struct sockaddr_in address;
 static const char *request;
 static size_t request_length;
-static int poll_fd;
+static int poll_fd, timer_fd = -1, free_count;
+static Connection **idle; /* with a rate: connections without a request */
+static int64_t due, period;
 static uint64_t requests, failures, reconnects, bytes;
 
-static void ask(Connection *c, int64_t now) {
-    c->have = c->need = 0;
-    c->asked = now;
+static void ask(Connection *c, int64_t from) {
+    c->have = c->need = c->waiting = 0;
+    c->asked = from;
     if (send(c->fd, request, request_length, 0) != (ssize_t)request_length) die("send: %s", strerror(errno));
+}
+
+static void ask_what_is_due(void) {
+    for (int64_t now = now_ns(); free_count && due <= now; due += period) ask(idle[--free_count], due);
+}
+
+static void next(Connection *c) {
+    if (!period) {
+        ask(c, now_ns());
+        return;
+    }
+    if (!c->waiting) c->waiting = 1, idle[free_count++] = c;
+    ask_what_is_due();
 }
 
 static void open_connection(Connection *c) {
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = c};
     c->fd = connect_to(&address);
     epoll_ctl(poll_fd, EPOLL_CTL_ADD, c->fd, &event);
-    ask(c, now_ns());
+    next(c);
 }
 
 static void read_head(Connection *c) {
@@ -63,13 +80,13 @@ static void receive(Connection *c) {
     requests++;
     if (c->status >= 400) failures++;
     record((now - c->asked) / 1000);
-    ask(c, now);
+    next(c);
 }
 
 int main(int argc, char **argv) {
     begin();
     int count = atoi(option(argc, argv, "connections", "64"));
-    double seconds = atof(option(argc, argv, "seconds", "5"));
+    double seconds = atof(option(argc, argv, "seconds", "5")), rate = atof(option(argc, argv, "rate", "0"));
     address = address_of(option(argc, argv, "host", "127.0.0.1"), option(argc, argv, "port", NULL));
     request = option(argc, argv, "request", NULL);
     request_length = strlen(request);
@@ -78,6 +95,14 @@ int main(int argc, char **argv) {
     epoll_ctl(poll_fd, EPOLL_CTL_ADD, 0, &(struct epoll_event){.events = EPOLLIN});
 
     Connection *connections = calloc(count, sizeof *connections);
+    idle = calloc(count, sizeof *idle);
+    if (rate > 0) {
+        period = (int64_t)(1e9 / rate), due = now_ns() + period;
+        struct timespec every = {period / 1000000000, period % 1000000000};
+        timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK);
+        timerfd_settime(timer_fd, 0, &(struct itimerspec){every, every}, NULL);
+        epoll_ctl(poll_fd, EPOLL_CTL_ADD, timer_fd, &(struct epoll_event){.events = EPOLLIN, .data.ptr = &timer_fd});
+    }
     for (int i = 0; i < count; i++) {
         connections[i].buffer = malloc(ROOM);
         open_connection(&connections[i]);
@@ -88,7 +113,10 @@ int main(int argc, char **argv) {
     while (now_ns() < end) {
         int n = epoll_wait(poll_fd, events, 256, 100);
         for (int i = 0; i < n; i++) {
-            if (events[i].data.ptr) receive(events[i].data.ptr);
+            uint64_t ticks;
+            if (events[i].data.ptr == &timer_fd) {
+                if (read(timer_fd, &ticks, sizeof ticks) > 0) ask_what_is_due();
+            } else if (events[i].data.ptr) receive(events[i].data.ptr);
             else if (told() && !started) {
                 requests = failures = reconnects = bytes = histogram_count = histogram_max = 0;
                 memset(histogram, 0, sizeof histogram);

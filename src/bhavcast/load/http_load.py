@@ -32,21 +32,50 @@ class Tally:
         }
 
 
-class Connection(asyncio.Protocol):
-    """One keep-alive connection with one request under way."""
+class Schedule:
+    """When requests are due: at once, or at a rate, whichever connection is free; their time counts from then."""
 
-    def __init__(self, tally: Tally, request: bytes) -> None:
+    def __init__(self, rate: float) -> None:
+        self._period = 1 / rate if rate else 0.0
+        self._due = time.monotonic() + self._period
+        self._idle: list[Connection] = []
+
+    def free(self, connection: "Connection") -> None:
+        """Give a connection its next request, now or when one is due."""
+        if not self._period:
+            connection.ask(time.monotonic())
+            return
+        self._idle.append(connection)
+        self._ask_what_is_due()
+
+    def _ask_what_is_due(self) -> None:
+        while self._idle and self._due <= time.monotonic():
+            self._idle.pop().ask(self._due)
+            self._due += self._period
+
+    async def keep(self) -> None:
+        """Make requests as they fall due."""
+        while self._period:
+            await asyncio.sleep(max(self._due - time.monotonic(), self._period / 10))
+            self._ask_what_is_due()
+
+
+class Connection(asyncio.Protocol):
+    """One keep-alive connection with at most one request under way."""
+
+    def __init__(self, tally: Tally, schedule: Schedule, request: bytes) -> None:
         self._tally = tally
+        self._schedule = schedule
         self._request = request
         self._held = b""
         self._need = 0
         self.gone = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Send the first request."""
+        """Send the first request when it is due."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        self._ask()
+        self._schedule.free(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let the owner open another."""
@@ -63,17 +92,18 @@ class Connection(asyncio.Protocol):
             self._tally.requests += 1
             self._tally.failures += int(self._held[9:12]) >= 400
             self._tally.milliseconds.append((time.monotonic() - self._asked) * 1000)
-            self._ask()
+            self._schedule.free(self)
 
-    def _ask(self) -> None:
-        self._held, self._need, self._asked = b"", 0, time.monotonic()
+    def ask(self, since: float) -> None:
+        """Send a request that was due then."""
+        self._held, self._need, self._asked = b"", 0, since
         self._transport.write(self._request)
 
 
-async def _keep(tally: Tally, host: str, port: int, request: bytes) -> None:
+async def _keep(tally: Tally, schedule: Schedule, host: str, port: int, request: bytes) -> None:
     while True:
         _, connection = await asyncio.get_running_loop().create_connection(
-            lambda: Connection(tally, request), host, port
+            lambda: Connection(tally, schedule, request), host, port
         )
         await connection.gone
         tally.reconnects += 1
@@ -81,14 +111,16 @@ async def _keep(tally: Tally, host: str, port: int, request: bytes) -> None:
 
 async def main(arguments: list[str]) -> None:
     """Load one path until measured."""
-    given = options(arguments, {"host": "127.0.0.1", "connections": "64", "seconds": "5"})
-    tally, request = Tally(), given["request"].encode()
+    given = options(arguments, {"host": "127.0.0.1", "connections": "64", "seconds": "5", "rate": "0"})
+    tally, request, schedule = Tally(), given["request"].encode(), Schedule(float(given["rate"]))
     connections = [
-        asyncio.create_task(_keep(tally, given["host"], int(given["port"]), request))
+        asyncio.create_task(_keep(tally, schedule, given["host"], int(given["port"]), request))
         for _ in range(int(given["connections"]))
     ]
+    keeping = asyncio.create_task(schedule.keep())
     measured = asyncio.create_task(measure(float(given["seconds"]), tally.reset, tally.result))
     await asyncio.wait([measured, *connections], return_when=asyncio.FIRST_COMPLETED)
+    keeping.cancel()
     for task in (measured, *connections):
         if task.done():
             task.result()

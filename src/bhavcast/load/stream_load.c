@@ -2,7 +2,8 @@
  * stamp that a benchmark's feed puts into each row (CLOCK_MONOTONIC in microseconds, as the row's volume).
  *   stream_load port=5000 clients=5000 per_client=50 seconds=10 symbols=FILE sub='{"t":"sub","id":1,"symbols":[%],"hz":10}'
  * `%` in sub becomes the quoted symbols. `first` is sent before it; `synced` and `update` are how those frames begin.
- * Rows are counted and stamps read in every `sample`-th update, the rest is only counted. */
+ * Rows are counted and stamps read in every `sample`-th update, the rest is only counted. `deaf` further clients subscribe
+ * the whole market (`deaf_sub`) and never read. */
 #include "load.h"
 
 enum { ROOM = 1 << 20, OPENING = 64, MOST = 1 << 17 };
@@ -10,6 +11,7 @@ typedef enum { CONNECTING, OPEN, SYNCED, GONE } State;
 typedef struct {
     int fd;
     State state;
+    int deaf;
     size_t have; /* bytes of an incomplete frame, kept in `rest` */
     char *rest;
 } Client;
@@ -17,7 +19,7 @@ typedef struct {
 static struct sockaddr_in address;
 static char *symbols[MOST], shared[ROOM], scratch[ROOM];
 static int symbol_count, per_client, sample, poll_fd, synced, gone, opening;
-static const char *path, *headers, *first, *sub, *synced_begins, *update_begins, *stamp_key;
+static const char *path, *headers, *first, *sub, *deaf_sub, *synced_begins, *update_begins, *stamp_key;
 static uint64_t frames, bytes, others, rows, sampled, closes[5000], random_state = 88172645463325252ULL;
 static int64_t arrived;
 
@@ -102,6 +104,13 @@ static size_t read_handshake(Client *c, char *data, size_t have) {
     if (!end) return 0;
     if (have < 12 || memcmp(data + 9, "101", 3)) die("the handshake was refused: %.*s", (int)(end - data), data);
     c->state = OPEN;
+    if (c->deaf) {
+        write_frame(c, 1, deaf_sub, strlen(deaf_sub));
+        epoll_ctl(poll_fd, EPOLL_CTL_DEL, c->fd, NULL);
+        c->state = SYNCED;
+        synced++, opening--;
+        return have;
+    }
     subscribe(c);
     return end + 4 - data;
 }
@@ -140,6 +149,7 @@ static void receive(Client *c) {
 static void open_client(Client *c) {
     char text[2048];
     c->fd = connect_to(&address);
+    if (c->deaf) setsockopt(c->fd, SOL_SOCKET, SO_RCVBUF, &(int){4096}, sizeof(int));
     int length = snprintf(text, sizeof text,
                           "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                           "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n%s\r\n",
@@ -167,6 +177,8 @@ int main(int argc, char **argv) {
     double seconds = atof(option(argc, argv, "seconds", "10")), patience = atof(option(argc, argv, "patience", "120"));
     per_client = atoi(option(argc, argv, "per_client", "50"));
     sample = atoi(option(argc, argv, "sample", "1"));
+    int deaf = atoi(option(argc, argv, "deaf", "0"));
+    deaf_sub = option(argc, argv, "deaf_sub", "{\"t\":\"sub\",\"id\":1,\"symbols\":\"*\",\"hz\":0}");
     path = option(argc, argv, "path", "/ws");
     headers = option(argc, argv, "headers", "");
     first = option(argc, argv, "first", "");
@@ -180,7 +192,9 @@ int main(int argc, char **argv) {
     fcntl(0, F_SETFL, O_NONBLOCK);
     epoll_ctl(poll_fd, EPOLL_CTL_ADD, 0, &(struct epoll_event){.events = EPOLLIN});
 
-    Client *clients = calloc(count, sizeof *clients);
+    Client *clients = calloc(count + deaf, sizeof *clients);
+    for (int i = 0; i < deaf; i++) clients[count + i].deaf = 1;
+    count += deaf;
     int made = 0, ready = 0;
     int64_t started = 0, cpu = 0, opened = now_ns(), end = opened + (int64_t)(patience * 1e9);
     double setup = 0;
@@ -207,7 +221,7 @@ int main(int argc, char **argv) {
     printf("{\"seconds\":%.6f,\"cpu_seconds\":%.6f,\"setup_seconds\":%.3f,\"clients\":%d,\"gone\":%d,\"frames\":%lu,"
            "\"bytes\":%lu,\"others\":%lu,\"sampled\":%lu,\"rows\":%lu,\"stamps\":%lu,\"p50_ms\":%.3f,\"p99_ms\":%.3f,"
            "\"max_ms\":%.3f,\"closes\":{",
-           elapsed, (clock_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu) / 1e9, setup, synced, gone, frames, bytes, others,
+           elapsed, (clock_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu) / 1e9, setup, synced - deaf, gone, frames, bytes, others,
            sampled, rows, histogram_count, percentile(0.50) / 1e3, percentile(0.99) / 1e3, histogram_max / 1e3);
     const char *comma = "";
     for (int code = 0; code < 5000; code++)

@@ -28,6 +28,8 @@ DEFAULTS = {
     "headers": "",
     "first": "",
     "sub": '{"t":"sub","id":1,"symbols":[%],"hz":10}',
+    "deaf": "0",
+    "deaf_sub": '{"t":"sub","id":1,"symbols":"*","hz":0}',
     "synced": '{"t":"sync"',
     "update": '{"t":"u"',
     "stamp": '"volume":',
@@ -75,18 +77,30 @@ class Load:
             "closes": dict(self._closes),
         }
 
-    async def open(self) -> None:
-        """Hold one client until it is closed."""
+    def _connect(self, queue: int | None = 16) -> connect:
         given = self._given
         headers = dict(line.split(": ", 1) for line in given["headers"].split("\r\n") if line)
         subprotocol = headers.pop("Sec-WebSocket-Protocol", None)
-        async with connect(
+        return connect(
             f"ws://{given['host']}:{given['port']}{given['path']}",
             additional_headers=headers,
             subprotocols=[Subprotocol(subprotocol)] if subprotocol else None,
             compression=None,
             max_size=None,
-        ) as client:
+            max_queue=queue,
+        )
+
+    async def open_deaf(self) -> None:
+        """Hold one client that never reads."""
+        async with self._connect(queue=1) as client:
+            await client.send(self._given["deaf_sub"])
+            self.served.release()
+            await asyncio.Future()
+
+    async def open(self) -> None:
+        """Hold one client until it is closed."""
+        given = self._given
+        async with self._connect() as client:
             if given["first"]:
                 await client.send(given["first"])
             chosen = self._choice.sample(self._symbols, int(given["per_client"]))
@@ -128,8 +142,8 @@ async def main(arguments: list[str]) -> None:
     load, started = Load(given), time.monotonic()
     tasks = []
     async with asyncio.timeout(float(given["patience"])):
-        for _ in range(int(given["clients"])):
-            tasks.append(client := asyncio.create_task(load.open()))
+        for opening in [load.open] * int(given["clients"]) + [load.open_deaf] * int(given["deaf"]):
+            tasks.append(client := asyncio.create_task(opening()))
             served = asyncio.create_task(load.served.acquire())
             await asyncio.wait([client, served], return_when=asyncio.FIRST_COMPLETED)
             if client.done():

@@ -1,7 +1,7 @@
 """Keep what was imported: checked whole, written aside, swapped in at once, the last good ones kept.
 
 A folder holds `master-00000007.ref` and `bhavcopy-00000012.ref`; of each kind the highest number that is whole counts.
-A file is the magic, the SHA-256 of the rest, and MessagePack. An import writes a temporary file, makes it durable,
+An import writes a temporary file, makes it durable,
 gives it the next number and removes all but the two before; whoever reads meanwhile has the old or the new one.
 
 Which day counts: the newest. A day's file older than the stored one is refused, for it would turn yesterday's closes
@@ -12,7 +12,6 @@ A scrip that did not trade keeps its last close for 90 days.
 import contextlib
 import datetime
 import fcntl
-import hashlib
 import os
 import re
 from collections.abc import Iterator
@@ -23,14 +22,15 @@ import msgspec
 
 from bhavcast.domain.errors import BadFile, Unavailable
 from bhavcast.domain.instrument import Instrument
+from bhavcast.domain.span import DayRange
 from bhavcast.domain.universe import Universe
-from bhavcast.reference import builtin
+from bhavcast.reference import builtin, kept
 from bhavcast.reference.bhavcopy import DayFile, parse_bhavcopy
 from bhavcast.reference.combine import Close, OfficialDay, combine, scaled
 from bhavcast.reference.master import parse_master
+from bhavcast.reference.past_days import OFFICIAL, PastDays
 from bhavcast.reference.table import MOST_BYTES
 
-MAGIC: Final = b"BHREF\x00\x00\x01"  # the last byte is the version of the format
 KEPT: Final = 2  # earlier files of each kind
 CARRIED: Final = datetime.timedelta(days=90)  # A: an older close says too little of the price of today
 FEW_ROWS: Final = 1_000  # a whole day has more than three thousand
@@ -90,6 +90,7 @@ class ReferenceStore:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        self.days = PastDays(directory.with_name("days"))
 
     def import_master(
         self, source: Path | bytes, *, name: str = "", partial: bool = False, force: bool = False
@@ -167,6 +168,7 @@ class ReferenceStore:
                     raise _older(parsed.date, last.day.date)
             day = _after(last.day if last else None, parsed, partial)
             full_rows = last.full_rows if partial and last else rows
+            self.days.keep(day.date, OFFICIAL, _ranges(day))
             self._write("bhavcopy", StoredDay(name, parsed.form, full_rows, day))
         known = master.instruments if master else {}
         before = last.day.days if last else {}
@@ -208,7 +210,7 @@ class ReferenceStore:
             vanished = False
             for path in reversed(self._files(kind)):
                 try:
-                    return _decode(path.read_bytes(), form), warnings
+                    return kept.unpack(path.read_bytes(), form), warnings
                 except FileNotFoundError:
                     vanished = True
                 except (OSError, ValueError) as error:
@@ -227,19 +229,7 @@ class ReferenceStore:
         files = self._files(kind)
         number = int(files[-1].stem.rpartition("-")[2]) + 1 if files else 1
         path = self._directory / f"{kind}-{number:08d}.ref"
-        temporary = path.with_suffix(".tmp")
-        try:
-            with temporary.open("wb") as file:
-                file.write(_encode(stored))
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-            _sync_folder(self._directory)
-        except OSError as error:
-            for left in (temporary, path):
-                with contextlib.suppress(OSError):
-                    left.unlink()
-            raise Unavailable(f"cannot store {path.name} in {self._directory}: {error}") from error
+        kept.write(path, stored)
         for old in files[: max(0, len(files) - KEPT)]:
             with contextlib.suppress(OSError):  # a file too many does no harm
                 old.unlink()
@@ -259,30 +249,6 @@ class ReferenceStore:
             yield
         finally:
             os.close(lock)
-
-
-def _encode(stored: StoredMaster | StoredDay) -> bytes:
-    payload = msgspec.msgpack.encode(stored)
-    return MAGIC + hashlib.sha256(payload).digest() + payload
-
-
-def _decode(content: bytes, form: type[_Stored]) -> _Stored:
-    start = len(MAGIC) + 32
-    if content[: len(MAGIC) - 1] != MAGIC[:-1] or len(content) < start:
-        raise ValueError("it is torn, or no such file")
-    if content[: len(MAGIC)] != MAGIC:
-        raise ValueError(f"it has version {content[len(MAGIC) - 1]} of the format, expected {MAGIC[-1]}")
-    if hashlib.sha256(content[start:]).digest() != content[len(MAGIC) : start]:
-        raise ValueError("its checksum is wrong")
-    return msgspec.msgpack.decode(content[start:], type=form)  # its errors are ValueErrors
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _content(source: Path | bytes, name: str) -> tuple[bytes, str]:
@@ -336,6 +302,11 @@ def _after(last: OfficialDay | None, parsed: DayFile, partial: bool) -> Official
         if figures.close:
             closes[symbol] = Close(figures.close, parsed.instruments[symbol].scale, parsed.date)
     return OfficialDay(parsed.date, days, instruments, closes)
+
+
+def _ranges(day: OfficialDay) -> dict[str, DayRange]:
+    traded = ((symbol, figures) for symbol, figures in day.days.items() if figures.high and figures.low)
+    return {symbol: DayRange(f.high, f.low, day.instruments[symbol].scale) for symbol, f in traded}
 
 
 def _changed(before: dict[str, Any], after: dict[str, Any]) -> int:

@@ -2,14 +2,32 @@
 
 import logging
 import sys
-from typing import Literal
+from typing import Any, Literal
 
 import structlog
 
+Level = Literal["debug", "info", "warning", "error"]
+_NUMBERS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
+# Loggers are made once and keep their methods, so what is asked of each line is asked here.
+_least: Level = "info"
 
-def configure(form: Literal["console", "json"], level: str) -> None:
+
+def _from_level(_logger: Any, method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    if _NUMBERS.get(method, 50) < _NUMBERS[_least]:
+        raise structlog.DropEvent
+    return event
+
+
+def set_level(level: Level) -> Level:
+    """Log from this level on; return the one before."""
+    global _least
+    before, _least = _least, level
+    logging.getLogger().setLevel(max(_NUMBERS[level], logging.WARNING))
+    return before
+
+
+def configure(form: Literal["console", "json"], level: Level) -> None:
     """Set up logging for this process; the standard library's loggers (uvicorn's) come out in the same form."""
-    number = logging.getLevelNamesMapping()[level.upper()]
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -24,8 +42,8 @@ def configure(form: Literal["console", "json"], level: str) -> None:
     )
     faults = [structlog.processors.format_exc_info] if form == "json" else []
     structlog.configure(
-        processors=[*shared, *faults, renderer],
-        wrapper_class=structlog.make_filtering_bound_logger(number),
+        processors=[_from_level, *shared, *faults, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
@@ -43,4 +61,4 @@ def configure(form: Literal["console", "json"], level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     # The libraries' own news is not ours: only what is wrong.
-    root.setLevel(max(number, logging.WARNING))
+    set_level(level)

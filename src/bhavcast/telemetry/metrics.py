@@ -38,9 +38,18 @@ NAMES: Final = (
     Name(
         "bhavcast_outbox_skipped_total", "counter", (), "Flushes that passed a client over because its wire was full."
     ),
+    Name(
+        "bhavcast_auth_failures_total",
+        "counter",
+        ("reason",),
+        "Requests and streams not let in: no_key, wrong_key, key_expired, or limited after too many.",
+    ),
+    Name("bhavcast_sessions", "gauge", (), "Browsers that are signed in."),
     Name("bhavcast_bus_lag_seconds", "gauge", (), "Market time since the last message of the bus."),
     Name("bhavcast_journal_bytes", "gauge", (), "Bytes in the journal of this epoch."),
     Name("bhavcast_journal_failing", "gauge", (), "1 while records are being lost."),
+    Name("bhavcast_journal_lost_total", "counter", (), "Messages that could not be written to the journal."),
+    Name("bhavcast_journal_synced_rev", "gauge", (), "Newest revision that survives a power cut."),
 )
 BY_NAME: Final = {each.name: each for each in NAMES}
 

@@ -88,4 +88,6 @@ class SimFeed:
         for start in range(0, len(ticks) or 1, BATCH_TICKS):
             if start:
                 await self._pause(0)
+            if not self.market.now:
+                return  # it was given another universe meanwhile: what the one before said is over
             yield Batch(self.source, self._clock.now_ms(), list(ticks[start : start + BATCH_TICKS]))

@@ -86,6 +86,10 @@ class Market:
 
     # Beginning
 
+    def adopt(self, universe: Universe) -> None:
+        """Trade another universe, from its closes: nothing has begun then, and the day is gone through anew."""
+        self.__init__(universe, self._calendar, self._seed, self._rate)  # type: ignore[misc]  # start anew, by the one rule
+
     def start(self, at_ms: int) -> None:
         """Begin at any moment; what the day brought until then is told by the first ticks."""
         day = self._calendar.trading_date(at_ms)
