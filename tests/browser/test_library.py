@@ -122,7 +122,7 @@ return { waiting, between, resume, sub, state: client.link.state, price: client.
     assert found["waiting"] == "waiting"
     assert found["between"] == "syncing"
     assert found["resume"] | {"id": 0} == {
-        "t": "resume", "pos": E + ":10", "symbols": ["500325", "532540"], "id": 0,
+        "t": "resume", "pos": E + ":10", "symbols": ["500325", "532540"], "seen": 10, "id": 0,
     }  # fmt: skip
     assert found["sub"]["symbols"] == ["INFY"]
     assert (found["state"], found["price"], found["removed"]) == ("live", 21, [])
