@@ -18,13 +18,15 @@ class Allowance(msgspec.Struct, frozen=True, kw_only=True):
 class Bucket:
     """Holds up to `burst` tokens and gains `rate` a second; a request takes one."""
 
-    __slots__ = ("at", "burst", "rate", "tokens")
+    __slots__ = ("_line", "_line_of", "at", "burst", "rate", "tokens")
 
     def __init__(self, rate: float, burst: int, now: float) -> None:
         self.rate = rate
         self.burst = burst
         self.tokens = float(burst)
         self.at = now
+        self._line = b""
+        self._line_of = -1.0
 
     def take(self, now: float) -> bool:
         """Take one token; return whether there was one. `now` is monotonic."""
@@ -42,6 +44,13 @@ class Bucket:
     def reset(self) -> int:
         """Return the seconds until it is full again, as of the last take."""
         return -int((self.tokens - self.burst) // self.rate)  # rounded up
+
+    def line(self) -> bytes:
+        """Return what an answer says of it; kept, because who does not hurry finds it full each time."""
+        if self.tokens != self._line_of:
+            self._line_of = self.tokens
+            self._line = b"ratelimit-remaining: %d\r\nratelimit-reset: %d\r\n" % (self.tokens, self.reset)
+        return self._line
 
     @property
     def wait(self) -> int:

@@ -205,7 +205,7 @@ class Edge:
                 await self._route(scope, headers, receive, outgoing)
             except Exception as error:
                 incident = secrets.token_hex(8)
-                log.error("fault", incident=incident, route=scope["path"], exc_info=error)
+                log.error("fault", incident=incident, route=shown(scope["path"]), exc_info=error)
                 if seen.status is not None and waiting is None:
                     raise  # in the middle of an answer there is no other
                 waiting = None

@@ -36,9 +36,7 @@ _USUAL: Final = frozenset(
     {b"host", b"user-agent", b"accept", b"accept-encoding", b"accept-language", b"connection", b"if-none-match"}
     | {b"cache-control", b"pragma", b"traceparent", b"tracestate", b"authorization", b"x-api-key", b"x-request-id"}
 )
-_READY: Final = (
-    b"%b%b%bratelimit-remaining: %d\r\nratelimit-reset: %d\r\nx-request-id: %b-%08x\r\nx-bhavcast-age-ms: %d\r\n\r\n%b"
-)
+_READY: Final = b"%b%b%b%bx-request-id: %b-%08x\r\nx-bhavcast-age-ms: %d\r\n\r\n%b"
 
 
 class Ready:
@@ -136,8 +134,7 @@ class HotProtocol(Connection):
             ready.head,
             self._dates(),
             gateway.position_header(),
-            bucket.tokens,
-            bucket.reset,
+            bucket.line(),
             request_id.PROCESS,
             next(request_id.numbers),
             max(0, gateway.market.now_ms() - ready.stamp),
@@ -283,9 +280,7 @@ class HotProtocol(Connection):
         if answer.content_type == problems.CONTENT_TYPE:
             body = problems.with_request_id(body, own_id.decode())
             answer = answer._replace(body=body)
-        bucket = visitor.account.bucket
-        parts = [self._stable_head(answer), self._dates()]
-        parts.append(b"ratelimit-remaining: %d\r\nratelimit-reset: %d\r\n" % (bucket.tokens, bucket.reset))
+        parts = [self._stable_head(answer), self._dates(), visitor.account.bucket.line()]
         parts.append(b"x-request-id: %b\r\n" % own_id)
         if answer.pos is not None:
             parts.append(b"x-bhavcast-position: %b\r\n" % answer.pos.encode())

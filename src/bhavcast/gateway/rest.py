@@ -33,6 +33,7 @@ from bhavcast.domain.errors import (
 )
 from bhavcast.domain.price import format_price
 from bhavcast.gateway import market, problems, quotes
+from bhavcast.gateway.access_log import shown
 from bhavcast.gateway.control import Control
 from bhavcast.gateway.gateway import Gateway
 from bhavcast.gateway.protocol import JSON, MAX_HZ, MSGPACK
@@ -661,7 +662,7 @@ def _allowed(path: str) -> tuple[str, ...]:
 def _on_fault(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """Tell a stranger nothing but an id, and the log everything."""
     incident = secrets.token_hex(8)
-    log.error("fault", incident=incident, route=request.url.path, exc_info=error)
+    log.error("fault", incident=incident, route=shown(request.url.path), exc_info=error)
     return _refused(BhavcastError(f"a fault of this service, in its log as {incident}"))
 
 
