@@ -97,6 +97,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     connections: Annotated[int, _says("streaming clients at once", 10_000, unit="connections", ge=1, le=1_000_000)] = (
         10_000
     )
+    sockets: Annotated[
+        int, _says("connections at once, streams and all others", 12_000, unit="connections", ge=1, le=1_000_000)
+    ] = 12_000
     connections_per_key: Annotated[
         int, _says("streaming clients of one key at once", 100, unit="connections", ge=1, le=1_000_000)
     ] = 1_000

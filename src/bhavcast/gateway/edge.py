@@ -2,6 +2,7 @@
 
 import asyncio
 import ipaddress
+import re
 import secrets
 from collections.abc import Awaitable, Callable, Iterable
 from time import perf_counter
@@ -65,6 +66,10 @@ def header_lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     return b"".join(name + b": " + value + b"\r\n" for name, value in headers)
 
 
+# What is read leniently here would be a fault of whoever reads it again, as the framework does.
+_HOST: Final = re.compile(r"(?:\[[0-9a-f:.]+\]|[^\s:\[\]/?#@\\]+)(?::(\d{0,5}))?", re.ASCII | re.IGNORECASE)
+
+
 def host_name(host: str) -> str:
     """Return the name in a Host header, without its port and brackets."""
     if host.startswith("["):
@@ -88,6 +93,9 @@ class Gate:
         """Tell whether a Host header names this service: loopback or a configured name (DNS rebinding is neither)."""
         if host in self._known:
             return True
+        form = _HOST.fullmatch(host)
+        if form is None or int(form[1] or 0) > 65535:
+            return False
         name = host_name(host)
         allowed = name in self._hosts or name == "localhost" or _is_loopback(name)
         if allowed and len(self._known) < 64:

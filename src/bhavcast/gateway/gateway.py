@@ -41,6 +41,10 @@ class Limits(Protocol):
         """Symbols in one message."""
 
     @property
+    def sockets(self) -> int:
+        """Connections at once, streams and all others."""
+
+    @property
     def message_bytes(self) -> int:
         """Bytes of one message."""
 

@@ -141,7 +141,7 @@ class GatewayServer:
         self._server = Quiet(
             uvicorn.Config(
                 edge,
-                http=protocol,
+                http=connection.limited(protocol, limits.sockets),
                 ws=self._websocket,  # type: ignore[arg-type]  # uvicorn calls it as a class
                 lifespan="off",
                 log_config=None,
