@@ -611,7 +611,7 @@ def _moment(text: str) -> datetime.datetime | datetime.time:
 
 def _build(values: Mapping[str, object]) -> Config:
     top: dict[str, Any] = {name: value for name, value in values.items() if "." not in name}
-    sections = {
+    sections: dict[str, Any] = {
         field.name: field.type(**_section(values, f"{field.name}."))
         for field in msgspec.structs.fields(Config)
         if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct)
