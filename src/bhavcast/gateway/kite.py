@@ -57,7 +57,8 @@ def whole(row: Row, number: int) -> int:
 
 def paise(row: Row, number: int) -> int:
     """Return a price in paise; finer ones, of debt, are cut."""
-    return whole(row, number) * 100 // row.divisor
+    value = row.values[number]
+    return min(max(value, 0) * 100 // row.divisor, _MOST) if isinstance(value, int) else 0
 
 
 def seconds(row: Row, number: int) -> int:
@@ -199,4 +200,5 @@ def _quote(row: Row) -> tuple[int, ...]:
 def _index(row: Row) -> tuple[int, ...]:
     order = (field.HIGH, field.LOW, field.OPEN, field.PREVIOUS_CLOSE)
     close = paise(row, field.PREVIOUS_CLOSE)
-    return (*(paise(row, number) for number in order), paise(row, field.CURRENT_PRICE) - close if close else 0)
+    change = paise(row, field.CURRENT_PRICE) - close if close else 0
+    return (*(paise(row, number) for number in order), max(-(2**31), min(change, 2**31 - 1)))
