@@ -62,6 +62,7 @@ def gateway_server(
         served,
         lambda: _of_bus(gateway, bus),
         hot_path=config.gateway.hot_path,
+        kite_api=config.kite.enabled,
         access_log=accesses,
         control=control,
         record=AuditLog(config.data, gateway.clock).record,
