@@ -5,6 +5,7 @@
 #   .venv/.run           the locked run-time dependencies              requirements/run.lock
 #   .venv/.wheel         bhavcast itself, built as a wheel from src/ and web/ and installed from it
 #   .venv/.dev           test and lint tools, for check and test only  requirements/dev.lock
+#   .venv-fuzz/.fuzz     atheris and schemathesis, and the wheel       requirements/fuzz.lock
 #   .venv-bench/.bench   what the benchmarks compare with              requirements/bench.lock
 # `make clean` forgets it all.
 
@@ -17,6 +18,10 @@ JOBS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 BENCH_VENV := .venv-bench
+FUZZ_VENV := .venv-fuzz
+# For make fuzz: which target, and for how many seconds.
+TARGET ?= http
+SECONDS ?= 600
 TOOLS := build/tools
 WHEELS := build/wheel
 
@@ -30,7 +35,7 @@ LOCKED := install --require-hashes --requirement
 FAST := not slow and not browser and not acceptance
 SHARED := not browser and not acceptance
 
-.PHONY: help run setup check test lint bench docs lock clean FORCE
+.PHONY: help run setup check test lint fuzz bench docs lock clean FORCE
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -40,6 +45,7 @@ help:
 	@echo "make check   format, lint, types, floors and the fast tests, in under a minute"
 	@echo "make setup   only the environment: .venv/bin/bhavcast"
 	@echo "make bench   the benchmarks"
+	@echo "make fuzz    one target of tests/fuzz for ten minutes (TARGET=websocket SECONDS=3600)"
 	@echo "make docs    write everything again that is made from the product"
 	@echo "make lock    make the lock files again (UPGRADE=1 takes the newest releases)"
 	@echo "make clean   remove the environments and everything built"
@@ -69,6 +75,12 @@ test: lint
 bench: $(VENV)/.wheel $(BENCH_VENV)/.bench
 	@$(BIN)/python -m benchmarks $(ARGS)
 
+# What is new goes to build/fuzz; keep in tests/fuzz/corpus what once failed.
+fuzz: $(FUZZ_VENV)/.fuzz
+	@mkdir -p build/fuzz/$(TARGET)
+	@$(FUZZ_VENV)/bin/python -m tests.fuzz $(TARGET) -max_total_time=$(SECONDS) -timeout=20 -rss_limit_mb=3000 \
+		-artifact_prefix=build/fuzz/$(TARGET)- build/fuzz/$(TARGET) tests/fuzz/corpus/$(TARGET) $(ARGS)
+
 # Tables, transcripts and answers of the written pages, the vectors under tests/wire, the pages of commands and settings.
 # The commands' page is made aside: a fault must not leave an empty one.
 docs: $(VENV)/.wheel $(VENV)/.dev
@@ -82,11 +94,13 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 lock: $(VENV)/.dev
 	$(COMPILE) pyproject.toml --output-file requirements/run.lock
 	$(COMPILE) pyproject.toml --group dev --constraint requirements/run.lock --output-file requirements/dev.lock
+	$(COMPILE) pyproject.toml --group fuzz --constraint requirements/run.lock --output-file requirements/fuzz.lock
 	$(COMPILE) --group bench --output-file requirements/bench.lock
+	$(COMPILE) --group kite --output-file requirements/kite.lock
 	$(COMPILE) --group build --output-file requirements/build.lock
 
 clean:
-	rm -rf $(VENV) $(BENCH_VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(BENCH_VENV) $(FUZZ_VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
 # ---------------------------------------------------------------------------------------------------------- set-up
 
@@ -132,4 +146,13 @@ $(BENCH_VENV)/bin/pip: $(if $(realpath $(BENCH_VENV)/bin/python),,FORCE)
 
 $(BENCH_VENV)/.bench: requirements/bench.lock $(BENCH_VENV)/bin/pip
 	@$(BENCH_VENV)/bin/python $(PIP) $(LOCKED) $<
+	@touch $@
+
+$(FUZZ_VENV)/bin/pip: $(if $(realpath $(FUZZ_VENV)/bin/python),,FORCE)
+	$(check_python)@echo "Setting up $(FUZZ_VENV) (only the first time)"
+	@$(PYTHON) -m venv --clear $(FUZZ_VENV)
+
+$(FUZZ_VENV)/.fuzz: requirements/fuzz.lock $(FUZZ_VENV)/bin/pip $(VENV)/.wheel
+	@$(FUZZ_VENV)/bin/python $(PIP) $(LOCKED) $<
+	@$(FUZZ_VENV)/bin/python $(PIP) install --no-deps --no-index --force-reinstall $(WHEELS)/bhavcast-*.whl
 	@touch $@

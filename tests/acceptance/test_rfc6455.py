@@ -32,7 +32,7 @@ class Echo(WebSocket):
 
     def __init__(self, connections: set[object]) -> None:
         super().__init__(
-            open_session=lambda _: Silent(),
+            open_session=lambda _ws, _request: Silent(),
             admit=lambda _ws, _request, _transport: None,
             connections=connections,
             max_bytes=MOST,

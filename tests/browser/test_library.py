@@ -10,12 +10,13 @@ import pytest
 
 pytestmark = pytest.mark.browser
 
+E, F = "20261123T0345Z-9f1c03ab77de5a20", "20261124T0345Z-0123456789abcdef"
 ORIGIN = "http://bhavcast.test"
 WIRE = """
 window.wires = [];
 window.Wire = class {
-  constructor(url, protocols) { this.sent = []; this.url = url; this.protocols = protocols; wires.push(this); }
-  send(text) { this.sent.push(JSON.parse(text)); }
+  constructor(url, protocols) { this.sent = []; this.shapes = []; this.url = url; this.protocols = protocols; wires.push(this); }
+  send(text) { const message = JSON.parse(text); (message.t === "set" ? this.shapes : this.sent).push(message); }
   close() { this.closed = true; }
   say(message) { this.onmessage({ data: JSON.stringify(message) }); }
   end(code, reason = "") { this.onclose({ code, reason }); }
@@ -36,7 +37,7 @@ const id = wire.sent[0].id;
 wire.say({ t: "ack", id, ok: ["500325", "532540"], bad: [], active: 2 });
 wire.say({ t: "snap", id, q: [{ symbol: "500325", current_price: 10, ask_price: 11, depth: { asks: [{ price: 11 }] }, rev: 9 },
                               { symbol: "532540", current_price: 20, rev: 10 }] });
-wire.say({ t: "sync", id, count: 2, pos: "e:10" });
+wire.say({ t: "sync", id, count: 2, pos: `${E}:10` });
 const again = () => new Promise((resolve) => setTimeout(resolve, 350));
 """
 )
@@ -55,6 +56,7 @@ def run(open_tab):
 
     tab.context.route(f"{ORIGIN}/**", serve)
     tab.page.goto(f"{ORIGIN}/lib/bhavcast.js")
+    tab.page.evaluate(f"window.E = '{E}'; window.F = '{F}';")
     tab.page.evaluate(WIRE)
     return lambda body: tab.page.evaluate(f"async () => {{ {body} }}")
 
@@ -71,11 +73,12 @@ const { id } = wires[0].sent[0];
 wires[0].say({ t: "ack", id, ok: ["500325"], bad: [], active: 1 });
 wires[0].say({ t: "snap", id, q: [{ symbol: "500325", rev: 1 }] });
 const before = client.link.state;
-wires[0].say({ t: "sync", id, count: 1, pos: "e:1" });
-return { sent: wires[0].sent, before, states, protocols: wires[0].protocols };
+wires[0].say({ t: "sync", id, count: 1, pos: `${E}:1` });
+return { sent: wires[0].sent, shapes: wires[0].shapes, before, states, protocols: wires[0].protocols };
 """
     )
-    assert found["sent"] == [{"t": "sub", "symbols": ["500325"], "hz": 10, "fields": "ltp", "depth": 0, "id": 1}]
+    assert found["shapes"] == [{"t": "set", "id": 1, "hz": 10, "fields": "ltp", "depth": 0}]
+    assert found["sent"] == [{"t": "sub", "id": 2, "symbols": ["500325"]}]
     assert found["before"] == "syncing"
     assert found["states"] == ["connecting", "syncing", "live"]
     assert found["protocols"] == ["bhavcast.v1.json"]
@@ -86,14 +89,14 @@ def test_a_delta_is_merged_and_null_deletes_and_what_is_older_is_dropped(run):
         HOLDING
         + """
 const held = client.quotes.get("500325");
-wire.say({ t: "u", pos: "e:12", q: [{ symbol: "500325", current_price: 12, ask_price: null, depth: { asks: null, bids: [{ price: 9 }] }, rev: 12 }] });
+wire.say({ t: "u", pos: `${E}:12`, q: [{ symbol: "500325", current_price: 12, ask_price: null, depth: { asks: null, bids: [{ price: 9 }] }, rev: 12 }] });
 wire.say({ t: "u", q: [{ symbol: "500325", current_price: 1, rev: 8 }, { symbol: "999999", current_price: 1, rev: 13 }] });
 return { held, quote: client.quotes.get("500325"), position: client.position, symbols: [...client.quotes.keys()] };
 """
     )
     assert found["quote"] == {"symbol": "500325", "current_price": 12, "depth": {"bids": [{"price": 9}]}, "rev": 12}
     assert found["held"]["current_price"] == 10
-    assert found["position"] == "e:12"
+    assert found["position"] == E + ":12"
     assert found["symbols"] == ["500325", "532540"]
 
 
@@ -109,17 +112,17 @@ wires[1].say(HELLO);
 const [resume, sub] = wires[1].sent;
 wires[1].say({ t: "resumed", id: resume.id, recovered: true, changed: 1 });
 const between = client.link.state;
-wires[1].say({ t: "u", pos: "e:20", q: [{ symbol: "532540", current_price: 21, rev: 20 }] });
+wires[1].say({ t: "u", pos: `${E}:20`, q: [{ symbol: "532540", current_price: 21, rev: 20 }] });
 wires[1].say({ t: "ack", id: sub.id, ok: ["500209"], bad: [], active: 3 });
 wires[1].say({ t: "snap", id: sub.id, q: [{ symbol: "500209", rev: 21 }] });
-wires[1].say({ t: "sync", id: sub.id, count: 1, pos: "e:21" });
+wires[1].say({ t: "sync", id: sub.id, count: 1, pos: `${E}:21` });
 return { waiting, between, resume, sub, state: client.link.state, price: client.quotes.get("532540").current_price, removed };
 """
     )
     assert found["waiting"] == "waiting"
     assert found["between"] == "syncing"
     assert found["resume"] | {"id": 0} == {
-        "t": "resume", "pos": "e:10", "symbols": ["500325", "TCS"], "hz": 5, "fields": "ltp", "depth": 1, "id": 0,
+        "t": "resume", "pos": E + ":10", "symbols": ["500325", "532540"], "seen": 10, "id": 0,
     }  # fmt: skip
     assert found["sub"]["symbols"] == ["INFY"]
     assert (found["state"], found["price"], found["removed"]) == ("live", 21, [])
@@ -135,13 +138,13 @@ const { id: again_ } = wires[1].sent[0];
 wires[1].say({ t: "resumed", id: again_, recovered: false, changed: 1 });
 const kept = client.quotes.size;
 wires[1].say({ t: "snap", id: again_, q: [{ symbol: "500325", current_price: 5, rev: 3 }] });
-wires[1].say({ t: "sync", id: again_, count: 1, pos: "f:3" });
+wires[1].say({ t: "sync", id: again_, count: 1, pos: `${F}:3` });
 return { kept, quotes: [...client.quotes.values()], position: client.position, removed, state: client.link.state };
 """
     )
     assert found["kept"] == 2  # shown until better is known
     assert found["quotes"] == [{"symbol": "500325", "current_price": 5, "rev": 3}]
-    assert (found["position"], found["removed"], found["state"]) == ("f:3", ["532540"], "live")
+    assert (found["position"], found["removed"], found["state"]) == (F + ":3", ["532540"], "live")
 
 
 def test_a_reset_forgets_the_position_until_the_new_snapshots_are_complete(run):
@@ -151,12 +154,12 @@ def test_a_reset_forgets_the_position_until_the_new_snapshots_are_complete(run):
 wire.say({ t: "reset", epoch: "f" });
 const during = [client.position, client.link.state];
 wire.say({ t: "snap", id: null, q: [{ symbol: "500325", current_price: 1, rev: 50 }, { symbol: "532540", rev: 51 }] });
-wire.say({ t: "sync", id: null, count: 2, pos: "f:51" });
+wire.say({ t: "sync", id: null, count: 2, pos: `${F}:51` });
 return { during, position: client.position, state: client.link.state, quote: client.quotes.get("500325"), removed };
 """
     )
     assert found["during"] == [None, "syncing"]
-    assert (found["position"], found["state"], found["removed"]) == ("f:51", "live", [])
+    assert (found["position"], found["state"], found["removed"]) == (F + ":51", "live", [])
     assert found["quote"] == {"symbol": "500325", "current_price": 1, "rev": 50}
 
 
@@ -166,13 +169,13 @@ def test_what_is_given_up_is_gone_at_once_and_stays_gone(run):
         + """
 client.unsubscribe("TCS");
 const [, unsub] = wire.sent;
-wire.say({ t: "u", pos: "e:11", q: [{ symbol: "532540", current_price: 22, rev: 11 }] });
+wire.say({ t: "u", pos: `${E}:11`, q: [{ symbol: "532540", current_price: 22, rev: 11 }] });
 const between = [...client.quotes.keys()];
 wire.say({ t: "ack", id: unsub.id, ok: ["532540"], bad: [], active: 1 });
 return { unsub, between, after: [...client.quotes.keys()], removed };
 """
     )
-    assert found["unsub"]["symbols"] == ["TCS"]
+    assert found["unsub"]["symbols"] == ["532540"]
     assert found["between"] == found["after"] == ["500325"]
     assert found["removed"] == ["532540"]
 
@@ -185,17 +188,17 @@ client.subscribe("group:A");
 const group = wire.sent.at(-1).id;
 wire.say({ t: "ack", id: group, ok: ["group:A"], bad: [], active: 3 });
 wire.say({ t: "snap", id: group, q: [{ symbol: "500209", rev: 11 }] });
-wire.say({ t: "sync", id: group, count: 1, pos: "e:11" });
+wire.say({ t: "sync", id: group, count: 1, pos: `${E}:11` });
 client.unsubscribe("TCS");
-const [first, second, third] = wire.sent.slice(-3);
-for (const { id } of [first, second]) wire.say({ t: "ack", id, ok: [], bad: [], active: 1 });
+const [first, third] = wire.sent.slice(-2);
+wire.say({ t: "ack", id: first.id, ok: first.symbols, bad: [], active: 1 });
 wire.say({ t: "ack", id: third.id, ok: ["group:A"], bad: [], active: 3 });
 wire.say({ t: "snap", id: third.id, q: [{ symbol: "500209", rev: 12 }, { symbol: "532540", rev: 12 }] });
-wire.say({ t: "sync", id: third.id, count: 2, pos: "e:12" });
-return { said: [first, second, third].map(({ t, symbols }) => [t, symbols]), codes: client.codes("group:A"), held: [...client.quotes.keys()].sort() };
+wire.say({ t: "sync", id: third.id, count: 2, pos: `${E}:12` });
+return { said: [first, third].map(({ t, symbols }) => [t, symbols]), codes: client.codes("group:A"), held: [...client.quotes.keys()].sort() };
 """
     )
-    assert found["said"] == [["unsub", ["group:A"]], ["unsub", ["TCS"]], ["sub", ["group:A"]]]
+    assert found["said"] == [["unsub", ["532540", "group:A"]], ["sub", ["group:A"]]]
     assert found["codes"] == ["500209", "532540"]
     assert found["held"] == ["500209", "500325", "532540"]
 
@@ -210,7 +213,7 @@ wires[0].say(HELLO);
 return wires[0].sent.map(({ symbols }) => symbols);
 """
     )
-    assert sent == [["IDX:SENSEX/members"], "*", ["1", "2", "3"], ["4"]]
+    assert sent == [["1", "2", "3"], ["4"], ["IDX:SENSEX/members"], ["*"]]
 
 
 def test_a_refused_symbol_is_told_and_not_asked_for_again(run):
@@ -221,14 +224,18 @@ const client = new Bhavcast("ws://gateway/ws", { WebSocket: Wire });
 const bad = []; client.on("bad", (each) => bad.push(each));
 client.subscribe("NOPE"); client.connect(); wires[0].say(HELLO);
 const { id } = wires[0].sent[0];
-wires[0].say({ t: "ack", id, ok: [], bad: [{ symbol: "NOPE", code: "unknown_symbol" }], active: 0 });
-wires[0].say({ t: "sync", id, count: 0, pos: "e:1" });
+wires[0].say({ t: "ack", id, ok: [], bad: [{ symbol: "NOPE", code: "unknown_symbol", message: "no" }], active: 0 });
+wires[0].say({ t: "sync", id, count: 0, pos: `${E}:1` });
 wires[0].end(1006); await new Promise((resolve) => setTimeout(resolve, 350));
 wires[1].say(HELLO);
 return { bad, sent: wires[1].sent, state: client.link.state };
 """
     )
-    assert found == {"bad": [{"symbol": "NOPE", "code": "unknown_symbol"}], "sent": [], "state": "live"}
+    assert found == {
+        "bad": [{"symbol": "NOPE", "code": "unknown_symbol", "message": "no"}],
+        "sent": [],
+        "state": "live",
+    }
 
 
 @pytest.mark.parametrize(
@@ -284,7 +291,7 @@ def test_iteration_skips_what_a_slow_reader_missed_but_never_the_last_value(run)
 const seen = [];
 const reading = (async () => { for await (const quotes of client) seen.push(quotes.map((q) => [q.symbol, q.current_price])); })();
 await Promise.resolve();
-for (const rev of [11, 12, 13]) wire.say({ t: "u", pos: `e:${rev}`, q: [{ symbol: "500325", current_price: rev, rev }] });
+for (const rev of [11, 12, 13]) wire.say({ t: "u", pos: `${E}:${rev}`, q: [{ symbol: "500325", current_price: rev, rev }] });
 await new Promise((resolve) => setTimeout(resolve, 20));
 client.close();
 await reading;

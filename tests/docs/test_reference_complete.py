@@ -12,6 +12,7 @@ from bhavcast.app.config_page import settings_page
 from bhavcast.cli.main import COMMANDS, build
 from bhavcast.cli.page import commands_page, names
 from bhavcast.domain.errors import BhavcastError
+from bhavcast.gateway.close_codes import CLOSE_CODES
 from bhavcast.telemetry.metrics import NAMES
 
 HEADING = re.compile(r"^## `([^`]+)`$", re.MULTILINE)
@@ -34,6 +35,8 @@ THINGS = {
     "settings": lambda: set(SETTINGS),
     "commands": lambda: {f"bhavcast {' '.join(words)}" for words in names(build())},
     "errors": error_codes,
+    # Those of RFC 6455 are not ours to list, but which of them are sent is worth a heading.
+    "close-codes": lambda: {str(each.code) for each in CLOSE_CODES} | {"1002", "1003", "1007", "1009", "1012"},
     "metrics": lambda: {name.name for name in NAMES},
 }
 

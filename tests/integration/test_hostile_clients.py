@@ -2,12 +2,14 @@
 
 import asyncio
 import contextlib
+import gzip
 import socket
 
 import msgspec
 import pytest
 import pytest_asyncio
 
+from bhavcast.app.config import Limits
 from bhavcast.domain import field
 from bhavcast.gateway.hot import BATCH, HotProtocol
 from tests.docs.stage import PATIENCE_S
@@ -129,6 +131,45 @@ async def test_a_head_that_never_ends_is_refused_however_it_comes(hot, before):
             sent += 1000
         (await answer).refused(431, "headers_too_large")
         assert sent < 500_000
+
+
+BEGUN = {
+    "nothing": b"",
+    "empty lines": b"\r\n",
+    "a head": b"GET /api/stock/500325 HTTP/1.1\r\nHost: loc",
+    "a handshake": request("/ws", "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13")[:-2],
+    "a body": request("/api/market/breadth", "Content-Length: 9", method="POST", body=b"{"),
+}
+BEFORE = {"first": b"", "after a hot one": HOT, "after a cold one": COLD}
+
+
+@pytest.mark.parametrize(
+    ("begun", "before"),
+    # Between two requests a connection may be idle for longer.
+    [(begun, before) for begun in BEGUN for before in BEFORE if begun != "nothing" or before == "first"],
+)
+async def test_a_request_that_does_not_come_whole_is_sent_away_and_the_others_have_every_price(
+    venue, monkeypatch, begun, before
+):
+    monkeypatch.setattr("bhavcast.gateway.connection.REQUEST_S", 0.3)
+    before, begun = BEFORE[before], BEGUN[begun]
+    async with venue.line() as slow, ear(venue) as quick:
+        await opened(quick)
+        if before:
+            assert (await slow.ask(before)).status == 200
+        await slow.send(begun)
+        ended = asyncio.ensure_future(slow.ended())
+        price = 150_000
+        while not ended.done():
+            price += 5
+            await venue.price("500325", price)
+            assert (await quick.wait("u"))["q"][0]["current_price"] == price / 100
+            with contextlib.suppress(ConnectionError):
+                await slow.send(begun[-1:] if begun == b"\r\n" else b"")
+        told = await ended
+        # Where an application is being asked already, the end of the connection says it.
+        assert told.startswith((b"HTTP/1.1 408", b"HTTP/1.1 405")) or b"POST" in begun
+        assert b"500325" not in told
 
 
 async def test_pipelines_cut_anywhere_are_answered_in_their_order(venue):
@@ -316,3 +357,148 @@ async def test_everything_does_not_hold_what_is_hidden(hot):
         await wire.sub("000000")
         await hot.tick("000000", {field.VOLUME: 2})
         assert [row["symbol"] for row in (await wire.wait("u"))["q"]] == ["000000"], "but whoever asks for it gets it"
+
+
+# -- requests that mean two things ----------------------------------------------------------------------------------------
+
+SMUGGLED = request("/api/stock/532540")
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        request("/", "Content-Length: 4", "Transfer-Encoding: chunked", method="POST", body=b"0\r\n\r\n" + SMUGGLED),
+        request("/", "Transfer-Encoding: chunked", "Content-Length: 4", method="POST", body=b"0\r\n\r\n" + SMUGGLED),
+        request("/", "Transfer-Encoding: chunked, identity", method="POST", body=b"0\r\n\r\n" + SMUGGLED),
+        request("/", "Transfer-Encoding: xchunked", method="POST", body=b"0\r\n\r\n" + SMUGGLED),
+        request("/", "Transfer-Encoding : chunked", method="POST", body=b"0\r\n\r\n" + SMUGGLED),
+        request("/", "Content-Length: 1", "Content-Length: 2", method="POST", body=b"ab" + SMUGGLED),
+        request("/", "Content-Length: +2", method="POST", body=b"ab" + SMUGGLED),
+        request("/", "Content-Length: 0x2", method="POST", body=b"ab" + SMUGGLED),
+        request("/", "Content-Length: 99999999999999999999", method="POST", body=b"ab" + SMUGGLED),
+        request("/", "Transfer-Encoding: chunked", method="POST", body=b"2\nab\n0\n\n" + SMUGGLED),
+        request("/", "Transfer-Encoding: chunked", method="POST", body=b"ffffffffffffffffff\r\n" + SMUGGLED),
+        b"GET /api/stock/500325 HTTP/1.1\r\nHost: localhost\r\nX: a\r\n\tHost: evil\r\n\r\n" + SMUGGLED,
+        b"GET /api/stock/500325 HTTP/1.1\nHost: localhost\n\n" + SMUGGLED,
+        b"GET /api/stock/500325 HTTP/1.1\r\nHost: localhost\r\nX: \0\r\n\r\n" + SMUGGLED,
+        b"GET /api/stock/500325\0 HTTP/1.1\r\nHost: localhost\r\n\r\n" + SMUGGLED,
+        b"GET /api/stock/500325 HTTP/1.1\r\nHost: localhost\r\nbad name: x\r\n\r\n" + SMUGGLED,
+        b"GET /api/stock/500325 HTTP/3.7\r\nHost: localhost\r\n\r\n" + SMUGGLED,
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + SMUGGLED,
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + SMUGGLED,
+    ],
+    ids=range(19),
+)
+async def test_bytes_that_two_readers_would_cut_differently_end_the_connection(venue, attack):
+    async with venue.line() as line:
+        await line.send(attack)
+        with contextlib.suppress(ConnectionError):
+            told = await line.ended()
+            assert told.count(b"HTTP/1.1 ") <= 1, told
+            assert b'"symbol":"532540"' not in told, "what was hidden behind it was answered"
+            assert told == b"" or told.startswith((b"HTTP/1.1 400", b"HTTP/1.1 405")), told
+
+
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        (("Host: localhost", "Host: evil.example"), 421),
+        (("Host: evil.example",), 421),
+        ((), 421),
+        *[
+            ((f"Host: {host}",), 421)
+            for host in ("localhost:99x", "localhost:65536", "[::1", "localhost/x", "x@localhost", "::1:1")
+        ],
+    ],
+)
+async def test_a_host_that_is_not_exactly_ours_is_refused(venue, headers, code):
+    (await venue.ask(request("/api/stock/500325", *headers, host=None))).refused(code, "foreign_host")
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/api/stock/..%2f..%2fetc%2fpasswd",
+        "/../../etc/passwd",
+        "/lib/..%2f..%2fapp.js",
+        "/api/stock/%00",
+        "/%2e%2e/x",
+        "//evil.example/x",
+        "/api//stock/500325",
+        "/api/stock/%ff",
+        "/.env",
+    ],
+)
+async def test_a_path_that_leads_elsewhere_leads_nowhere(venue, target):
+    answer = await venue.read(target)
+    assert answer.status in (400, 404, 421), answer
+    assert answer.told["code"] in ("bad_request", "not_found", "unknown_symbol", "foreign_host", "malformed_request")
+
+
+# -- too much -------------------------------------------------------------------------------------------------------------
+
+
+async def test_what_is_too_large_is_refused_by_its_name(hot):
+    (await hot.read("/api/stock/" + "a" * 20_000)).refused(414, "url_too_long")
+    too_long = request("/api/market/breadth", "Content-Length: 70000", method="POST", body=b"x" * 70_000)
+    assert (await hot.ask(too_long)).status in (405, 413)
+
+
+async def test_a_compressed_body_is_never_unpacked(venue):
+    bomb = gzip.compress(b"0" * 10_000_000)
+    answer = await venue.ask(
+        request("/", "Content-Encoding: gzip", f"Content-Length: {len(bomb)}", method="POST", body=bomb)
+    )
+    assert answer.status in (405, 413)
+
+
+async def test_a_message_that_is_too_long_ends_the_stream_and_compression_is_never_agreed(hot):
+    async with ear(hot) as wire:
+        await opened(wire)
+        assert not wire.wire.protocol.extensions
+        wire.wire.transport.write(b"\x81\xff" + (2**40).to_bytes(8, "big") + b"\0\0\0\0")
+        assert (await wire.end())[0] == 1009
+    async with hot.line() as line:
+        head = request(
+            "/ws", "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13",
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Extensions: permessage-deflate",
+        )  # fmt: skip
+        await line.send(head)
+        answer = await line.head()
+        assert (answer.status, answer.header("sec-websocket-extensions")) == (101, None)
+
+
+async def test_a_storm_of_subscriptions_ends_with_the_limit_and_the_others_have_every_price(hot):
+    async with ear(hot) as quick, ear(hot) as storm:
+        await opened(quick)
+        await storm.wait("hello")
+        for number in range(500):
+            kind = ("sub", "unsub")[number % 2]
+            message = msgspec.json.encode({"t": kind, "id": number, "symbols": ["*", "group:A", *["nobody"] * 400]})
+            storm.wire.transport.write(frame(message))
+        for price in range(183300, 183320):
+            await hot.price("500325", price)
+            assert (await quick.wait("u"))["q"][0]["current_price"] == price / 100
+        last = 0
+        while last < 499:
+            last = (await storm.wait("ack"))["id"]
+        assert len(hot.gateway.hub.outboxes) == 2
+
+
+@pytest.mark.parametrize("hot_path", [True, False], ids=["hot", "cold"])
+async def test_connections_beyond_the_limit_are_sent_away_and_those_within_are_served(hot_path):
+    async with Venue(limits=Limits(sockets=3), hot_path=hot_path) as small, ear(small) as quick, small.line() as line:
+        await opened(quick)
+        assert (await line.ask(HOT)).status == 200
+        connections = small.server._server.server_state.connections
+        async with small.line() as third:
+            await until(lambda: len(connections) == 3)
+            for _ in range(20):
+                async with small.line() as refused:
+                    (await refused.answer()).refused(503, "too_many_connections")
+                    assert await refused.ended() == b""
+            await small.price("500325", 193_300)
+            assert (await quick.wait("u"))["q"][0]["current_price"] == 1933.0
+            assert (await line.ask(HOT)).status == (await third.ask(COLD)).status == 200
+        await until(lambda: len(connections) == 2)
+        assert (await small.ask(COLD)).status == 200

@@ -143,8 +143,10 @@ class Venue(Stage):
         keeper: Doorkeeper | None = None,
         control: Control | None = None,
         record: Record | None = None,
+        kite_api: bool = False,
     ) -> None:
         super().__init__(limits=limits, keeper=keeper)
+        self._kite_api = kite_api
         self.board.add(CARE)
         self.recorded: list[dict[str, Any]] = []
         self._record = record or (lambda **told: self.recorded.append(told))
@@ -164,6 +166,7 @@ class Venue(Stage):
             access_log=AccessLog(),
             control=self._control,
             record=self._record,
+            kite_api=self._kite_api,
         )
 
     @property

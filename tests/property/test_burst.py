@@ -8,6 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from bhavcast.domain.shape import Shape
 from bhavcast.hub.burst import Flush
 from bhavcast.hub.frame import header
 
@@ -40,7 +41,9 @@ def drained(end: socket.socket) -> bytes:
 @given(st.lists(ROW, min_size=1, max_size=6), st.booleans(), st.data())
 @example([b"y" * 70_000] * 6, False, None)  # more than a small buffer takes
 def test_what_is_sent_and_what_is_left_are_the_frame(rows, binary, data):
-    flush = Flush.at({"t": "u", "pos": POS}, [row if binary or not row else b"," + row for row in rows], binary=binary)
+    flush = Flush.at(
+        {"t": "u", "pos": POS}, [row if binary or not row else b"," + row for row in rows], Shape(binary=binary)
+    )
     slots = st.lists(st.integers(0, len(rows) - 1), max_size=6).map(packed)
     turn = [packed(range(6))] if data is None else data.draw(st.lists(slots, max_size=4))
     pairs = [socket.socketpair() for _ in turn]
@@ -64,7 +67,7 @@ def test_what_is_sent_and_what_is_left_are_the_frame(rows, binary, data):
 
 
 def test_a_broken_wire_takes_nothing_and_harms_no_other():
-    flush = Flush.at({"t": "u", "pos": POS}, [b",{}"], binary=False)
+    flush = Flush.at({"t": "u", "pos": POS}, [b",{}"], Shape())
     (gone, peer), (near, far) = socket.socketpair(), socket.socketpair()
     peer.close()
     with gone, near, far:

@@ -230,3 +230,14 @@ def test_what_is_shown_can_be_read_back(tmp_path):
     assert again.source_file == tmp_path / "x"
     assert math.isinf(again.speed)
     assert again.port == 5000
+
+
+def test_every_setting_of_the_file_arrives(tmp_path):
+    """Also one of a section that was added since."""
+    for setting in SETTINGS.values():
+        if isinstance(setting.default, bool):
+            loaded = load(environ={setting.variable: str(not setting.default).lower()})
+            assert loaded.values()[setting.name] is (not setting.default), setting.name
+        elif isinstance(setting.default, int) and isinstance(setting.example, int):
+            loaded = load(environ={setting.variable: str(setting.example)})
+            assert loaded.values()[setting.name] == setting.example, setting.name

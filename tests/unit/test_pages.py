@@ -37,7 +37,7 @@ def test_a_page_has_nothing_inline_that_its_policy_forbids(name):
 def test_no_page_names_a_foreign_address():
     texts = [read(name) for name in (*PAGES, "style.css", "docs.css")]
     texts += [path.read_text(encoding="utf-8") for path in WEB.iterdir() if path.name.endswith(".js")]
-    texts.append(read("lib/bhavcast.js"))
+    texts += [read(f"lib/{name}.js") for name in ("bhavcast", "state")]
     addresses = {found for text in texts for found in re.findall(r"\b(?:https?|wss?)://([\w.-]+)", text)}
     # The namespace of SVG is a name, not an address that is asked for.
     assert addresses <= {"127.0.0.1", "www.w3.org"}

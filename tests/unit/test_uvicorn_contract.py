@@ -36,6 +36,7 @@ def test_every_method_that_is_overridden_exists_and_takes_what_it_is_given():
         "send_400_response": ["self", "msg"],
         "on_message_begin": ["self"],
         "on_headers_complete": ["self"],
+        "handle_websocket_upgrade": ["self"],
         "on_body": ["self", "body"],
         "on_message_complete": ["self"],
         "timeout_keep_alive_handler": ["self"],
@@ -58,7 +59,18 @@ def test_every_attribute_of_a_connection_that_is_used_is_set_up_by_its_construct
         for node in ast.walk(ast.parse(source_of(HttpToolsProtocol.__init__).lstrip().replace("\n    ", "\n")))
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
     }
-    taken = {"client", "cycle", "headers", "loop", "parser", "pipeline", "scope", "server_state", "timeout_keep_alive"}
+    taken = {
+        "client",
+        "connections",
+        "cycle",
+        "headers",
+        "loop",
+        "parser",
+        "pipeline",
+        "scope",
+        "server_state",
+        "timeout_keep_alive",
+    }
     taken |= {"timeout_keep_alive_task", "transport"}
     assert taken <= set_up
     assert taken <= used, "no longer used: take it off the list"

@@ -3,7 +3,8 @@
  * Live prices from a Bhavcast gateway: the client of the WebSocket `/ws`, protocol `bhavcast.v1.json`.
  *
  * It keeps the connection, brings what it holds up to date after every cut without a gap, and merges what arrives, so
- * that `quotes` is always the whole picture. It needs nothing but a WebSocket: any browser, or Node 22 and newer.
+ * that `quotes` is always the whole picture. It needs nothing but a WebSocket: any browser, or Node 22 and newer. This
+ * file is the connection; what frames mean is state.js, which has to lie beside it.
  *
  *     import { Bhavcast } from "./bhavcast.js";
  *
@@ -17,6 +18,8 @@
  * Or by callback: `prices.on("change", ({ quote, before }) => …)`. What a price is worth is said by its `state`,
  * `timestamp` and `mode`, and by `prices.link`: while the link is not "live", everything held is of an earlier moment.
  */
+
+import { BadFrame, Disorder, State } from "./state.js";
 
 /** @typedef {{price: number, quantity: number, orders: number}} Level one level of the order book */
 /** @typedef {{bids?: Level[], asks?: Level[]}} Depth best first; a side that is empty is absent */
@@ -99,12 +102,15 @@
 
 /** Close codes from here on mean: do not come again until something is changed. */
 const FINAL = 4500;
-/** Under this id the snapshots after a reset are waited for: nobody asked for them, so they have none. */
-const AFTER_RESET = 0;
-const SLOW_LINK_MS = 10_000;
-const STABLE_MS = 5_000;
+const POSITION_LOST = 4010;
+/** For the handshake, and then for the hello. */
+const OPEN_MS = 10_000;
+/** Heartbeats that may be missing before the connection counts as dead. */
+const SILENT_BEATS = 3;
 const FIRST_DELAY_MS = 250;
 const LONGEST_DELAY_MS = 10_000;
+/** A gateway may send a client away for so long at most. */
+const LONGEST_WISH_MS = 300_000;
 
 /** The market's time as the gateway says it: it may be another day's, and run at another speed. */
 export class MarketClock {
@@ -155,55 +161,56 @@ export class Bhavcast {
    * @param {number} [options.hz] at most so many updates per second; 0 for every one
    * @param {string|string[]} [options.fields] `ltp`, `quote`, `full`, or a list of fields
    * @param {number} [options.depth] levels of the order book, 0 to 5
+   * @param {string} [options.key] sent as the first message; a page has a session cookie instead, and needs none
    * @param {typeof WebSocket} [options.WebSocket] another implementation
    */
   constructor(url, options = {}) {
     this.url = url;
-    this.hz = options.hz ?? 10;
-    this.fields = options.fields ?? "full";
-    this.depth = options.depth ?? 0;
     this._WebSocket = options.WebSocket ?? WebSocket;
-
-    /** @type {Map<string, Quote>} every quote that is held, by scrip code; a quote is never altered, only replaced */
-    this.quotes = new Map();
+    this._state = new State(options);
     /** @type {Link} */
     this.link = { state: "idle" };
     /** The market's time. */
     this.clock = new MarketClock();
-    /** @type {string|null} everything held is complete to here; all that is needed to resume */
-    this.position = null;
     /** @type {Message|null} the gateway's greeting */
     this.hello = null;
 
-    /** @type {Map<string, Set<string>>} names asked for, and the codes each stands for as far as known */
-    this._wanted = new Map();
-    /** @type {Set<string>} names whose snapshot is complete: those held at `position` */
-    this._held = new Set();
-    /** @type {Map<number, string[]>} snapshots under way, by message id */
-    this._snapping = new Map();
-    /** @type {Map<string, number>} codes given up, until the gateway has answered that message */
-    this._ignored = new Map();
-    /** @type {Set<string>|null} what came since everything had to be sent anew; what did not is dropped */
-    this._renewed = null;
-
-    /** @type {number|null} the resume whose `u` is still to come */
-    this._catchingUp = null;
-
+    /** @type {Set<string>} names as they were given to `subscribe` */
+    this._wanted = new Set();
     /** @type {Map<string, Set<(event: any) => void>>} */
     this._listeners = new Map();
     /** @type {WebSocket|null} */
     this._socket = null;
-    this._id = 0;
     this._attempts = 0;
-    this._openedAt = 0;
     this._heardAt = 0;
-    this._quietMs = SLOW_LINK_MS;
-    /** @type {number|null} the gateway's own wish of when to come again */
-    this._retryMs = null;
+    this._patienceMs = OPEN_MS;
+    /** The gateway's own wish of when to come again. */
+    this._retryMs = 0;
     /** @type {ReturnType<typeof setTimeout>|undefined} */
     this._retry = undefined;
     /** @type {ReturnType<typeof setInterval>|undefined} */
     this._watch = undefined;
+  }
+
+  // -- what is known -----------------------------------------------------------------------------------------------
+
+  /** Every quote that is held, by scrip code; a quote is never altered, only replaced. */
+  get quotes() {
+    return /** @type {Map<string, Quote>} */ (this._state.quotes);
+  }
+
+  /** @returns {string|null} everything held is complete to here; all that is needed to resume */
+  get position() {
+    return this._state.position;
+  }
+
+  /**
+   * The codes that a name stands for, as far as they have arrived.
+   * @param {string} name
+   * @returns {string[]}
+   */
+  codes(name) {
+    return this._state.codes(name);
   }
 
   // -- what a caller does ------------------------------------------------------------------------------------------
@@ -234,42 +241,20 @@ export class Bhavcast {
    * @param {...string} names scrip codes, ids, ISINs, `IDX:SENSEX`, `IDX:SENSEX/members`, `group:A`, or `*` for all
    */
   subscribe(...names) {
-    const fresh = names.filter((name) => !this._wanted.has(name));
-    for (const name of fresh) this._wanted.set(name, new Set());
-    if (this._greeted) this._sub(fresh);
+    for (const name of names) this._wanted.add(name);
+    this._state.subscribe(names);
+    this._flush();
   }
 
   /**
-   * Give quotes up; they are forgotten at once.
+   * Give quotes up; they are forgotten at once. A scrip that was asked for by several names goes with any of them.
    * @param {...string} names as they were given to `subscribe`
    */
   unsubscribe(...names) {
-    const gone = names.filter((name) => this._wanted.has(name));
+    const gone = names.filter((name) => this._wanted.delete(name));
     if (!gone.length) return;
-    /** @type {Set<string>} */
-    const codes = new Set();
-    for (const name of gone) {
-      for (const code of this._wanted.get(name) ?? []) codes.add(code);
-      codes.add(name);
-      this._wanted.delete(name);
-      this._held.delete(name);
-    }
-    // A snapshot leaves out what another name holds already, so what a name for many still covers is asked for anew.
-    const many = [...this._wanted.keys()].filter(standsForMany);
-    for (const name of many) for (const code of this._wanted.get(name) ?? []) codes.add(code);
-    for (const [name, kept] of this._wanted) if (!standsForMany(name)) for (const code of kept) codes.delete(code);
-    if (this._greeted) {
-      for (const part of this._parts([...gone, ...many])) {
-        const id = this._send({ t: "unsub", symbols: part });
-        for (const code of codes) this._ignored.set(code, id);
-      }
-    }
-    for (const code of codes) if (this.quotes.delete(code)) this._emit("remove", code);
-    for (const name of many) {
-      this._wanted.set(name, new Set());
-      this._held.delete(name);
-    }
-    if (this._greeted) this._sub(many);
+    this._state.unsubscribe(gone);
+    this._flush();
   }
 
   /**
@@ -278,17 +263,17 @@ export class Bhavcast {
    */
   replace(names) {
     const wanted = new Set(names);
-    this.unsubscribe(...[...this._wanted.keys()].filter((name) => !wanted.has(name)));
+    this.unsubscribe(...[...this._wanted].filter((name) => !wanted.has(name)));
     this.subscribe(...wanted);
   }
 
   /**
-   * The codes that a name stands for, as far as they have arrived.
-   * @param {string} name
-   * @returns {string[]}
+   * Change what quotes show, or how often they come; a change of what they show sends them all anew.
+   * @param {{fields?: string|string[], depth?: number, hz?: number}} shape
    */
-  codes(name) {
-    return [...(this._wanted.get(name) ?? [])];
+  show(shape) {
+    this._state.show(shape);
+    this._flush();
   }
 
   /**
@@ -341,22 +326,18 @@ export class Bhavcast {
 
   // -- the connection ----------------------------------------------------------------------------------------------
 
-  get _greeted() {
-    return this.link.state === "live" || this.link.state === "syncing";
-  }
-
   _open() {
     this._say({ state: "connecting" });
-    this._openedAt = this._heardAt = performance.now();
-    this._quietMs = SLOW_LINK_MS;
-    this._retryMs = null;
+    this._heardAt = performance.now();
+    this._patienceMs = OPEN_MS;
+    this._retryMs = 0;
     const socket = new this._WebSocket(this.url, ["bhavcast.v1.json"]);
     this._socket = socket;
     socket.onmessage = ({ data }) => this._receive(data);
     socket.onclose = ({ code, reason }) => this._lost(code, reason);
     // A wire that was cut says nothing, so silence is judged by a timer of our own.
     this._watch = setInterval(() => {
-      if (performance.now() - this._heardAt > this._quietMs) this._lost(1006, "nothing heard from the gateway");
+      if (performance.now() - this._heardAt > this._patienceMs) this._lost(1006, "nothing heard from the gateway");
     }, 500);
   }
 
@@ -364,6 +345,7 @@ export class Bhavcast {
     clearInterval(this._watch);
     const socket = this._socket;
     this._socket = null;
+    this._state.disconnected();
     if (!socket) return;
     socket.onmessage = socket.onclose = null;
     socket.close();
@@ -375,17 +357,15 @@ export class Bhavcast {
    */
   _lost(code, reason) {
     this._drop();
-    this._snapping.clear();
-    this._ignored.clear();
-    this._catchingUp = null;
-    if (code === 4010) this.position = null;
-    if (code >= FINAL) {
+    if (code === POSITION_LOST) this._state.beginAnew();
+    if (code >= FINAL && code < 5000) {
       this._say({ state: "refused", code, reason });
       return;
     }
-    if (performance.now() - this._openedAt > STABLE_MS) this._attempts = 0;
-    const ceiling = Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** this._attempts++);
-    const delay = this._retryMs ?? ceiling * (0.5 + Math.random() / 2);
+    const asked = /\bretry_ms=(\d{1,6})\b/.exec(reason);
+    const ceiling = Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** Math.min(this._attempts++, 16));
+    // Half of it is chance, so that clients that were cut together do not come back together.
+    const delay = Math.max(this._retryMs, Number(asked?.[1] ?? 0), (ceiling / 2) * (1 + Math.random()));
     this._retry = setTimeout(() => this._open(), delay);
     this._say({ state: "waiting", retryAt: performance.now() + delay, code, reason });
   }
@@ -401,16 +381,6 @@ export class Bhavcast {
   }
 
   /**
-   * @param {{t: string, [name: string]: any}} message
-   * @returns {number} its id
-   */
-  _send(message) {
-    const id = ++this._id;
-    this._socket?.send(JSON.stringify({ ...message, id }));
-    return id;
-  }
-
-  /**
    * @param {keyof Events} kind
    * @param {any} event
    */
@@ -418,223 +388,83 @@ export class Bhavcast {
     for (const listener of this._listeners.get(kind) ?? []) listener(event);
   }
 
-  // -- subscriptions -----------------------------------------------------------------------------------------------
-
-  get _shape() {
-    return { hz: this.hz, fields: this.fields, depth: this.depth };
-  }
-
-  get _perMessage() {
-    return this.hello?.limits?.symbols_per_message ?? 500;
-  }
-
-  /**
-   * A name that stands for many travels alone, so that its snapshot tells what it stands for.
-   * @param {string[]} names
-   * @returns {string[][]}
-   */
-  _parts(names) {
-    const many = names.filter(standsForMany);
-    const single = names.filter((name) => !standsForMany(name));
-    const parts = many.map((name) => [name]);
-    for (let i = 0; i < single.length; i += this._perMessage) parts.push(single.slice(i, i + this._perMessage));
-    return parts;
-  }
-
-  /** @param {string[]} names */
-  _sub(names) {
-    for (const part of this._parts(names)) {
-      const symbols = part[0] === "*" ? "*" : part;
-      this._snapping.set(this._send({ t: "sub", symbols, ...this._shape }), part);
-    }
-    if (names.length) this._say({ state: "syncing" });
-  }
-
-  /** Take up what was held, and ask anew for what was not. */
-  _restore() {
-    const held = [...this._held].filter((name) => this._wanted.has(name));
-    const fits = held.length <= this._perMessage;
-    if (this.position && held.length && fits) {
-      const id = this._send({ t: "resume", pos: this.position, symbols: held.includes("*") ? "*" : held, ...this._shape });
-      this._snapping.set(id, held);
-      this._sub([...this._wanted.keys()].filter((name) => !this._held.has(name)));
-    } else {
-      this._renew();
-      this._sub([...this._wanted.keys()]);
-    }
-    this._settle();
-  }
-
-  _renew() {
-    this.position = null;
-    this._held.clear();
-    this._renewed = new Set();
-  }
-
-  /** Say "live" once nothing is under way any more. */
-  _settle() {
-    if (this._snapping.size) {
-      if (this.link.state !== "syncing") this._say({ state: "syncing" });
+  /** @param {unknown} data */
+  _receive(data) {
+    this._heardAt = performance.now();
+    try {
+      /** @type {Message} */
+      const message = typeof data === "string" ? parsed(data) : {};
+      this._state.receive(message).forEach((each) => this._tell(each));
+    } catch (error) {
+      if (!(error instanceof BadFrame)) throw error;
+      if (error instanceof Disorder) this._state.beginAnew();
+      this._lost(1002, error.message);
       return;
     }
-    if (this._renewed) {
-      for (const symbol of [...this.quotes.keys()]) {
-        if (!this._renewed.has(symbol) && this.quotes.delete(symbol)) this._emit("remove", symbol);
-      }
-      this._renewed = null;
-    }
-    if (this.link.state !== "live") this._say({ state: "live" });
+    this._flush();
   }
 
-  // -- what the gateway says ---------------------------------------------------------------------------------------
+  /** Send what the state wants said, tell what happened, and say how the link stands. */
+  _flush() {
+    for (const each of this._state.happened()) this._tell(each);
+    for (const message of this._state.outgoing()) this._socket?.send(JSON.stringify(message));
+    if (!this._state.greeted) return;
+    const state = this._state.settled ? "live" : "syncing";
+    if (this.link.state !== state) this._say({ state });
+  }
 
-  /** @param {string} text */
-  _receive(text) {
-    this._heardAt = performance.now();
-    /** @type {Message} */
-    const message = JSON.parse(text);
+  /** @param {import("./state.js").Happening} event */
+  _tell(event) {
+    switch (event.kind) {
+      case "update":
+        return this._emit("change", { quote: event.quote, before: event.before });
+      case "gone":
+        return this._emit("remove", event.symbol);
+      case "synced":
+        this._attempts = 0;
+        return;
+      case "dropped":
+        this._wanted.delete(event.symbol);
+        return this._emit("bad", { symbol: event.symbol, code: event.code, message: event.message });
+      case "said":
+        return this._hear(event.message);
+    }
+  }
+
+  /** @param {Message} message */
+  _hear(message) {
     if (message.now !== undefined) this.clock.set(message.now, message.clock);
-    if (message.retry_ms !== undefined) this._retryMs = message.retry_ms;
-    const hear = HEAR[message.t];
-    if (hear) hear(this, message);
-  }
-
-  /** @param {Quote} row a whole quote */
-  _put(row) {
-    if (this._ignored.has(row.symbol)) return;
-    const before = this.quotes.get(row.symbol);
-    this._renewed?.add(row.symbol);
-    this.quotes.set(row.symbol, row);
-    this._emit("change", { quote: row, before });
-  }
-
-  /** @param {Quote} row what changed of a quote; null: has no value now */
-  _merge(row) {
-    const before = this.quotes.get(row.symbol);
-    if (!before || row.rev < before.rev || this._ignored.has(row.symbol)) return;
-    const quote = merged(before, row);
-    if (row.depth) quote.depth = merged(before.depth ?? {}, row.depth);
-    this.quotes.set(row.symbol, quote);
-    this._emit("change", { quote, before });
+    if (typeof message.retry_ms === "number") this._retryMs = Math.min(message.retry_ms, LONGEST_WISH_MS);
+    if (message.t === "hello") {
+      this.hello = message;
+      this._patienceMs = SILENT_BEATS * this._state.heartbeatMs;
+    }
+    const kind = EVENT_OF[message.t];
+    if (kind) this._emit(kind, message);
   }
 }
 
-/**
- * @template {object} T
- * @param {T} held
- * @param {object} news absolute values; null deletes
- * @returns {T}
- */
-function merged(held, news) {
-  /** @type {any} */
-  const result = { ...held };
-  for (const [name, value] of Object.entries(news)) {
-    if (value === null) delete result[name];
-    else result[name] = value;
-  }
-  return result;
-}
-
-/** @param {string} name */
-function standsForMany(name) {
-  return name === "*" || name.startsWith("group:") || name.endsWith("/members");
-}
-
-/**
- * One function per message of the protocol; a message that is not known here is of a newer gateway, and is passed over.
- * @type {Record<string, (self: Bhavcast, message: Message) => void>}
- */
-const HEAR = {
-  // {"t":"hello","v":1,"epoch":"…","now":…,"clock":{"virtual":true,"speed":1},"limits":{…},"heartbeat_ms":5000,…}
-  hello(self, message) {
-    self.hello = message;
-    self._quietMs = 2.5 * (message.heartbeat_ms ?? 5000);
-    self._emit("hello", message);
-    self._restore();
-  },
-
-  // {"t":"ack","id":2,"ok":["500325"],"bad":[{"symbol":"999999","code":"unknown_symbol"}],"active":1}
-  ack(self, message) {
-    for (const [code, id] of self._ignored) if (id <= message.id) self._ignored.delete(code);
-    for (const bad of message.bad ?? []) {
-      self._wanted.delete(bad.symbol);
-      self._emit("bad", bad);
-    }
-    const asked = self._snapping.get(message.id);
-    if (!asked) return;
-    const refused = new Set((message.bad ?? []).map((/** @type {Bad} */ bad) => bad.symbol));
-    const accepted = asked.filter((name) => !refused.has(name));
-    self._snapping.set(message.id, accepted);
-    // Answers come in the order of the question, so they also tell the code of an id. (Two names of one scrip are
-    // answered once; then the codes among the names tell themselves, and an id is settled by its quote.)
-    const inOrder = accepted.length === message.ok.length;
-    accepted.forEach((name, i) => {
-      const code = inOrder ? message.ok[i] : name.toUpperCase();
-      if (!standsForMany(name) && message.ok.includes(code)) self._wanted.get(name)?.add(code);
-    });
-  },
-
-  // {"t":"snap","id":2,"q":[{…}]}
-  snap(self, message) {
-    // A snapshot that nobody asked for brings scrips that were added to a group.
-    const asked = self._snapping.get(message.id);
-    const many = asked?.length === 1 && standsForMany(asked[0]) ? self._wanted.get(asked[0]) : undefined;
-    for (const row of message.q) {
-      many?.add(row.symbol);
-      self._put(row);
-    }
-  },
-
-  // {"t":"sync","id":2,"count":1,"pos":"…"}
-  sync(self, message) {
-    const id = message.id ?? AFTER_RESET;
-    for (const name of self._snapping.get(id) ?? []) if (self._wanted.has(name)) self._held.add(name);
-    self._snapping.delete(id);
-    self.position = message.pos;
-    self._settle();
-  },
-
-  // {"t":"u","pos":"…","q":[{"symbol":"500325","current_price":1574.6,"rev":123470}]}
-  u(self, message) {
-    for (const row of message.q) self._merge(row);
-    if (!message.pos) return;
-    self.position = message.pos;
-    if (self._catchingUp !== null) {
-      self._snapping.delete(self._catchingUp);
-      self._catchingUp = null;
-      self._settle();
-    }
-  },
-
-  // {"t":"resumed","id":6,"recovered":true,"changed":37}: one `u` with all of it follows; otherwise snapshots
-  resumed(self, message) {
-    for (const bad of message.bad ?? []) {
-      self._wanted.delete(bad.symbol);
-      self._emit("bad", bad);
-    }
-    if (message.recovered) self._catchingUp = message.id;
-    else self._renew();
-  },
-
-  // {"t":"reset","epoch":"…"}: snapshots of everything follow
-  reset(self) {
-    self._renew();
-    self._snapping.clear();
-    if (self._wanted.size) self._snapping.set(AFTER_RESET, [...self._wanted.keys()]);
-    self._settle();
-  },
-
-  hb(self, message) {
-    if (message.pos) self.position = message.pos;
-    self._emit("beat", message);
-  },
-  market: (self, message) => self._emit("market", message),
-  feed: (self, message) => self._emit("feed", message),
-  status: (self, message) => self._emit("status", message),
-  lag: (self, message) => self._emit("notice", message),
-  rate: (self, message) => self._emit("notice", message),
-  error(self, message) {
-    self._emit("error", message);
-    if (self._snapping.delete(message.id)) self._settle();
-  },
+/** @type {Record<string, keyof Events>} what each message that only tells something is heard as */
+const EVENT_OF = {
+  hello: "hello",
+  market: "market",
+  feed: "feed",
+  hb: "beat",
+  status: "status",
+  lag: "notice",
+  rate: "notice",
+  error: "error",
 };
+
+/**
+ * @param {string} text
+ * @returns {any}
+ * @throws {BadFrame}
+ */
+function parsed(text) {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new BadFrame(`expected a message in JSON: ${error}`);
+  }
+}

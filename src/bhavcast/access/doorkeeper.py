@@ -15,7 +15,7 @@ import structlog
 from bhavcast.access.allowance import Account, Allowance
 from bhavcast.access.keyring import Keyring
 from bhavcast.access.sessions import COOKIE, Session, Sessions
-from bhavcast.domain.access import ANONYMOUS, Key, Principal, Role, may
+from bhavcast.domain.access import ANONYMOUS, PREFIX, Key, Principal, Role, may
 from bhavcast.domain.errors import (
     BadCsrfToken,
     BadRequest,
@@ -342,6 +342,8 @@ def _key_of(headers: Headers) -> str | None:
             scheme, _, rest = value.decode("latin-1").strip().partition(" ")
             if scheme.lower() == "bearer":
                 bearers.append(rest.strip())
+            elif scheme.lower() == "token" and (key := rest.strip().rpartition(":")[2]).startswith(PREFIX):
+                bearers.append(key)  # as programs for the Kite API send it: api_key:access_token
         elif name == b"x-api-key":
             keys.append(value.decode("latin-1").strip())
     found = [*bearers, *keys]

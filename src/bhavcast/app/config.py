@@ -120,6 +120,14 @@ class Bus(msgspec.Struct, frozen=True, kw_only=True):
     ] = 20_000
 
 
+class Kite(msgspec.Struct, frozen=True, kw_only=True):
+    """The market part of the Kite API, for programs that are written for it."""
+
+    enabled: Annotated[
+        bool, _says("serve `/kite`, `/quote` and `/instruments` as `kiteconnect` expects them", True)
+    ] = False
+
+
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """What one client may ask for."""
 
@@ -145,6 +153,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     connections: Annotated[int, _says("streaming clients at once", 10_000, unit="connections", ge=1, le=1_000_000)] = (
         10_000
     )
+    sockets: Annotated[
+        int, _says("connections at once, streams and all others", 12_000, unit="connections", ge=1, le=1_000_000)
+    ] = 12_000
     connections_per_key: Annotated[
         int, _says("streaming clients of one key at once", 100, unit="connections", ge=1, le=1_000_000)
     ] = 1_000
@@ -347,6 +358,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     bus: Bus = Bus()
     gateway: Gateway = Gateway()
     journal: JournalSettings = JournalSettings()
+    kite: Kite = Kite()
     limits: Limits = Limits()
     tls: Tls = Tls()
 

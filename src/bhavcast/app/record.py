@@ -21,7 +21,7 @@ from bhavcast.feeds.sim.feed import BATCH_TICKS, SimFeed
 from bhavcast.feeds.sim.market import Market
 from bhavcast.journal.reader import Recovery
 from bhavcast.reference.store import ReferenceStore
-from bhavcast.telemetry.clock import Clock, SystemClock
+from bhavcast.telemetry.clock import Clock, ManualClock, SystemClock
 
 # After the last phase of a day sources still send closing prices and totals.
 AFTER_CLOSE_MS: Final = 5 * 60_000
@@ -67,7 +67,9 @@ def run(
     """
     if fast and (config.source_name != "sim" or config.chaos):
         raise BadConfig("source — expected sim without chaos: only simulated trading can be made ahead", field="source")
-    return asyncio.run(_record(config, path, seconds, until, tell, SystemClock(), fast=fast))
+    # Made ahead, a day begins at its moment however long the start took: the same seed gives the same day.
+    clock = ManualClock(SystemClock().wall_ms()) if fast else SystemClock()
+    return asyncio.run(_record(config, path, seconds, until, tell, clock, fast=fast))
 
 
 async def _record(

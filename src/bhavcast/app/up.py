@@ -123,6 +123,7 @@ async def _main(
         served,
         lambda: _samples(parts),
         hot_path=config.gateway.hot_path,
+        kite_api=config.kite.enabled,
         access_log=accesses,
         control=LineControl(parts.line),
         record=AuditLog(config.data, parts.clock).record,

@@ -2,6 +2,7 @@
 
 import datetime
 import functools
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -166,6 +167,38 @@ class Encoder:
                 return written
         wire = delta(row, self.shape, since)
         return b"" if wire is None else self._encode(wire)
+
+    def forget(self) -> None:
+        """Drop what is kept: a new epoch may have redefined instruments."""
+        self._kept.clear()
+
+
+class WholeRows:
+    """An encoder of a dialect: a row is always written whole, so a change and a snapshot are the same bytes.
+
+    Made once per revision of a row, for however many clients, flushes and catchings-up.
+    """
+
+    __slots__ = ("_kept", "_write", "shape")
+
+    def __init__(self, shape: Shape, write: Callable[[Row], bytes]) -> None:
+        self.shape = shape
+        self._write = write
+        self._kept: dict[str, tuple[int, bytes]] = {}
+
+    def full(self, row: Row) -> bytes:
+        """Return the row, or nothing where there is nothing to show of it yet."""
+        kept = self._kept.get(row.symbol)
+        if kept is not None and kept[0] == row.rev:
+            return kept[1]
+        encoded = self._write(row)
+        self._kept[row.symbol] = (row.rev, encoded)
+        return encoded
+
+    def delta(self, row: Row, since: int) -> bytes:
+        """Return the whole row if one of the fields shown changed after `since`, or nothing."""
+        revs = row.revs
+        return self.full(row) if any(revs[number] > since for number in self.shape.numbers) else b""
 
     def forget(self) -> None:
         """Drop what is kept: a new epoch may have redefined instruments."""

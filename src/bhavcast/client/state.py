@@ -55,6 +55,7 @@ class State:
         self._wide: set[str] = set()  # those of the items that stand for more than one symbol
         self._asked: dict[str, None] = {}
         self._sent: dict[int, list[str]] = {}  # what was asked, by the id of its message, until that is answered
+        self._codes: dict[str, str] = {}  # what the service calls what was asked by another name
         # Of the items: complete to the position; and by the id of their message, those whose `sync` is still to come.
         self._held: set[str] = set()
         self._coming: dict[int, list[str]] = {}
@@ -91,6 +92,7 @@ class State:
     def unsubscribe(self, symbols: Iterable[str]) -> None:
         """Ask for fewer; their quotes are gone at once."""
         gone = {self._code(text) for text in symbols}
+        self._codes = {text: item for text, item in self._codes.items() if item not in gone}
         known = self._wide.union(text for text in self._asked if _is_wide(text))
         for text in gone:
             self._asked.pop(text, None)
@@ -152,9 +154,11 @@ class State:
         return sent
 
     def _code(self, text: str) -> str:
-        """Return what the service calls a symbol, as far as the quotes tell."""
+        """Return what the service calls a symbol, as far as its answers and the quotes tell."""
         if text in self._items:
             return text
+        if text in self._codes:
+            return self._codes[text]
         upper = text.upper()
         for symbol, quote in self.quotes.items():
             if upper in (symbol, str(quote.get("id", "")).upper(), quote.get("isin")):
@@ -402,6 +406,8 @@ class State:
             if text not in again:
                 self._asked.pop(text, None)
         good = [text for text in texts if text[:64] not in bad]
+        if len(good) == len(ok):  # else two names are of one scrip, and the quotes tell
+            self._codes.update((text, item) for text, item in zip(good, ok, strict=True) if text != item)
         left = self._ignored.union(item for text, item in zip(good, ok, strict=False) if text in self._ignored)
         return [item for item in ok if item not in left]
 

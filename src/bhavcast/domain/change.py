@@ -80,7 +80,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode_message = msgspec.msgpack.Decoder(Message).decode
 _decode_snapshot = msgspec.msgpack.Decoder(Snapshot).decode
 # What a MessagePack decoder can say to arbitrary bytes (bad UTF-8 and times, unhashable keys, deep nesting included).
-_UNDECODABLE: Final = (msgspec.DecodeError, ValueError, TypeError, OverflowError, RecursionError)
+UNDECODABLE: Final = (msgspec.DecodeError, ValueError, TypeError, OverflowError, RecursionError)
 
 
 def encode(what: Message | Snapshot | RowImage | Instrument) -> bytes:
@@ -105,7 +105,7 @@ def decode_snapshot(payload: bytes | memoryview) -> Snapshot:
 def _read(payload: bytes | memoryview, decoder: Callable[[bytes | memoryview], _What], name: str) -> _What:
     try:
         what = decoder(payload)
-    except _UNDECODABLE as error:
+    except UNDECODABLE as error:
         raise BadRecord(f"not a {name}: {error}") from error
     if what.version != VERSION:
         raise BadRecord(f"a {name} of version {what.version}; this program reads version {VERSION}")

@@ -90,6 +90,12 @@ class TooLarge(BhavcastError):
     code, status = "too_large", 413
 
 
+class RequestTimeout(BhavcastError):
+    """A request did not come whole in time."""
+
+    code, status, temporary = "request_timeout", 408, True
+
+
 class Malformed(BhavcastError):
     """What came is not HTTP."""
 
@@ -184,7 +190,7 @@ class Unavailable(BhavcastError):
 
 
 class TooManyConnections(Unavailable):
-    """The gateway already serves as many streaming clients as it takes."""
+    """The gateway already has as many streaming clients, or connections, as it takes."""
 
     code = "too_many_connections"
     retry_after = 10

@@ -11,12 +11,17 @@ MAX_CUSTOM_SHAPES: Final = 32
 
 
 class Shape(NamedTuple):
-    """Which fields, how many levels of depth, in which encoding (JSON, or MessagePack if `binary`), with stamps or not."""
+    """Which fields, how many levels of depth, in which encoding (JSON, or MessagePack if `binary`), with stamps or not.
+
+    `dialect`: another protocol's way of writing a row. It always shows the row whole, its rows are joined as they are
+    (so it is `binary` here), and it knows none of the messages of `/ws`: its session says what is to be said.
+    """
 
     numbers: tuple[int, ...] = field.FULL
     depth: int = 0
     binary: bool = False
     stamps: bool = False
+    dialect: str = ""
 
     @property
     def whole(self) -> bool:
@@ -26,7 +31,7 @@ class Shape(NamedTuple):
     @property
     def custom(self) -> bool:
         """Whether the fields are a list of the client's own rather than a preset."""
-        return self.numbers not in field.PRESETS.values()
+        return not self.dialect and self.numbers not in field.PRESETS.values()
 
 
 def parse_fields(value: object) -> tuple[int, ...]:

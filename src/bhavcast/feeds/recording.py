@@ -16,6 +16,7 @@ from typing import Final, Self, TypeVar
 import msgspec
 
 from bhavcast.domain import record
+from bhavcast.domain.change import UNDECODABLE
 from bhavcast.domain.errors import BadFile, BadRecord
 from bhavcast.domain.record import Decoder, Record
 from bhavcast.domain.tick import Batch, Source
@@ -248,5 +249,5 @@ def _decoded(item: Record, decoder: Callable[[bytes], _T]) -> _T:
     """Decode a record's content, naming its place where that fails."""
     try:
         return decoder(item.payload)
-    except (msgspec.DecodeError, ValueError) as error:
+    except UNDECODABLE as error:
         raise BadRecord(f"unreadable content at byte {item.offset}: {error}", offset=item.offset) from error

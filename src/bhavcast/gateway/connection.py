@@ -1,15 +1,24 @@
 """An HTTP connection as uvicorn keeps it, with limits on what is not a body, and with what long-lived answers need."""
 
+import asyncio
 from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from bhavcast.domain.errors import BhavcastError, HeadersTooLarge, Malformed, UrlTooLong
+from bhavcast.domain.errors import (
+    BhavcastError,
+    HeadersTooLarge,
+    Malformed,
+    RequestTimeout,
+    TooManyConnections,
+    UrlTooLong,
+)
 from bhavcast.gateway import problems, request_id
 from bhavcast.gateway.access_log import AccessLog
 from bhavcast.telemetry.metrics import HttpCounters
 
 HEADERS_BYTES: Final = 16 * 1024  # all headers of one request
+REQUEST_S: Final = 10.0  # from the first byte of a request to its last; of a new connection, from its beginning
 
 
 class Connection(HttpToolsProtocol):
@@ -18,8 +27,12 @@ class Connection(HttpToolsProtocol):
     It tells an event stream of its transport, and of its end. uvicorn tells the newest request of a connection that the
     client has gone. An event stream with another request behind it is not the newest: it would never hear of it, and go
     on for ever.
+
+    A request that comes a byte at a time would hold its connection for ever too: uvicorn counts only idle time, between
+    requests, and any byte ends that. The handshake of a WebSocket is a request like any other here.
     """
 
+    most: int = 2**31  # connections at once
     counters: HttpCounters
     accesses: AccessLog
     constant_headers: bytes
@@ -31,13 +44,43 @@ class Connection(HttpToolsProtocol):
         # A head is due or under way, and what of it has come.
         self._heading = True
         self._head = 0
+        self._coming = False  # a request is under way
+        self._deadline: asyncio.TimerHandle | None = None
 
     # -- limits -----------------------------------------------------------------------------------------------------
 
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # a stream's transport
+        """Wait for the first request, not for ever; or send one that is too many away."""
+        super().connection_made(transport)
+        if len(self.connections) > self.most:
+            self._refuse(TooManyConnections(f"at most {self.most} connections are kept"))
+            return
+        self._deadline = self.loop.call_later(REQUEST_S, self._overdue)
+
     def data_received(self, data: bytes) -> None:
-        """Let the parser read it, unless the head grows without end."""
+        """Let the parser read it, unless the head grows without end; and see to it that what has begun ends in time."""
+        self._coming = True
         if not self._too_long(data):
             super().data_received(data)
+        if not self._coming or self.transport.is_closing():
+            self._in_time()
+        elif self._deadline is None:
+            self._deadline = self.loop.call_later(REQUEST_S, self._overdue)
+
+    def handle_websocket_upgrade(self) -> None:
+        """Hand the connection over; its request has come."""
+        self._in_time()
+        self._coming = False
+        super().handle_websocket_upgrade()
+
+    def _in_time(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _overdue(self) -> None:
+        self._deadline = None
+        self._refuse(RequestTimeout(f"expected a whole request within {REQUEST_S:g} s"))
 
     def _too_long(self, data: bytes) -> bool:
         """Refuse a head that does not end: httptools has no limit of its own."""
@@ -79,6 +122,7 @@ class Connection(HttpToolsProtocol):
         head = [STATUS_LINE[error.status], self.constant_headers]
         head += [b"%b: %b\r\n" % header for header in self.server_state.default_headers]
         head.append(b"content-type: %b\r\ncontent-length: %d\r\n" % (problems.CONTENT_TYPE.encode(), len(body)))
+        head += [b"%b: %b\r\n" % (n.lower().encode(), v.encode()) for n, v in problems.headers(error).items()]
         head.append(b"x-request-id: %b\r\nconnection: close\r\n\r\n" % own_id.encode())
         self.transport.write(b"".join([*head, body]))
         self.transport.close()
@@ -87,6 +131,7 @@ class Connection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """Begin a request."""
+        self._coming = True
         super().on_message_begin()
         self.scope["bhavcast.transport"] = self.transport  # type: ignore[typeddict-unknown-key]  # for event streams
 
@@ -110,6 +155,7 @@ class Connection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """End a request."""
         self._heading = True
+        self._coming = False
         if self.cycle is not None:
             super().on_message_complete()
 
@@ -121,6 +167,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the request that is being answered, whichever it is."""
+        self._in_time()
         super().connection_lost(exc)
         self.pipeline.clear()
         running, self._running = self._running, None
@@ -138,3 +185,8 @@ def bind(counters: HttpCounters, access_log: AccessLog, constant_headers: bytes,
         "max_url": max_url,
     }
     return type("BoundConnection", (Connection,), names)
+
+
+def limited(kind: type[asyncio.Protocol], most: int) -> type[asyncio.Protocol]:
+    """Return a class of connections that keeps so many of them at once."""
+    return type(kind.__name__, (kind,), {"most": most})

@@ -11,6 +11,7 @@ from typing import Any, Final
 from bhavcast.access.doorkeeper import Visitor
 from bhavcast.board.board import Row
 from bhavcast.domain.errors import BhavcastError, RateLimited
+from bhavcast.domain.shape import Shape
 from bhavcast.gateway import close_codes, problems, protocol
 from bhavcast.gateway.close_codes import CloseCode
 from bhavcast.gateway.gateway import Gateway
@@ -126,4 +127,4 @@ class Doorstep:
         self._sink.close(code.code, code.reason)
 
     def _tell(self, message: dict[str, Any]) -> None:
-        self._sink.send(frame.encode(message, binary=self._binary))
+        self._sink.send(frame.encode(message, Shape(binary=self._binary)))

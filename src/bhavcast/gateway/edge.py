@@ -2,6 +2,7 @@
 
 import asyncio
 import ipaddress
+import re
 import secrets
 from collections.abc import Awaitable, Callable, Iterable
 from time import perf_counter
@@ -65,6 +66,10 @@ def header_lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     return b"".join(name + b": " + value + b"\r\n" for name, value in headers)
 
 
+# What is read leniently here would be a fault of whoever reads it again, as the framework does.
+_HOST: Final = re.compile(r"(?:\[[0-9a-f:.]+\]|[^\s:\[\]/?#@\\]+)(?::(\d{0,5}))?", re.ASCII | re.IGNORECASE)
+
+
 def host_name(host: str) -> str:
     """Return the name in a Host header, without its port and brackets."""
     if host.startswith("["):
@@ -88,6 +93,9 @@ class Gate:
         """Tell whether a Host header names this service: loopback or a configured name (DNS rebinding is neither)."""
         if host in self._known:
             return True
+        form = _HOST.fullmatch(host)
+        if form is None or int(form[1] or 0) > 65535:
+            return False
         name = host_name(host)
         allowed = name in self._hosts or name == "localhost" or _is_loopback(name)
         if allowed and len(self._known) < 64:
@@ -123,7 +131,10 @@ def _is_loopback(name: str) -> bool:
 
 
 class Edge:
-    """ASGI: wraps the application, asks the doorkeeper, serves the static pages, counts and logs."""
+    """ASGI: wraps the application, asks the doorkeeper, serves the static pages, counts and logs.
+
+    `streams` are answers that last; `more` are routes of other APIs, whose answers have shapes of their own.
+    """
 
     def __init__(
         self,
@@ -137,6 +148,7 @@ class Edge:
         access_log: AccessLog | None = None,
         record: Record | None = None,
         streams: dict[str, App] | None = None,
+        more: dict[str, App] | None = None,
         draining: Callable[[], bool] = lambda: False,
         gateway_url: Callable[[str, bool], str] | None = None,
         tls: bool = False,
@@ -155,6 +167,7 @@ class Edge:
         self._log = access_log or AccessLog(enabled=False)
         self._record = record
         self._streams = streams or {}
+        self._more = more or {}
         self._draining = draining
         self._gateway_url = gateway_url
         self._constant = (*SECURITY_HEADERS, STRICT_TRANSPORT) if tls else SECURITY_HEADERS
@@ -232,6 +245,9 @@ class Edge:
         elif stream is not None:
             seen.route = path
             await stream(scope, receive, send)
+        elif path in self._more:
+            seen.route = path
+            await self._more[path](scope, receive, send)
         elif path == WEBSOCKET and self._app is not None:
             seen.route = path
             await refuse(BadHandshake("expected Connection: Upgrade and Upgrade: websocket", status=426), send)

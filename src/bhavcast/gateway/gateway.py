@@ -10,7 +10,7 @@ import msgspec
 from bhavcast.access.doorkeeper import Doorkeeper
 from bhavcast.access.keyring import Keyring
 from bhavcast.board.board import Board, Row
-from bhavcast.board.encode import Encoder
+from bhavcast.board.encode import Encoder, WholeRows
 from bhavcast.domain.change import Message
 from bhavcast.domain.directory import Directory
 from bhavcast.domain.errors import BhavcastError, Draining, TooManyConnections, Unavailable
@@ -40,6 +40,10 @@ class Limits(Protocol):
     @property
     def symbols_per_message(self) -> int:
         """Symbols in one message."""
+
+    @property
+    def sockets(self) -> int:
+        """Connections at once, streams and all others."""
 
     @property
     def message_bytes(self) -> int:
@@ -105,6 +109,8 @@ class Gateway:
     keeper: Doorkeeper | None = None
     directory: Directory = field(default_factory=lambda: Directory(()))
     members: set[Member] = field(default_factory=set)
+    # How other protocols write a row: Socket.IO, Kite.
+    dialects: dict[str, Callable[[Row], bytes]] = field(default_factory=dict)
     # Those of them whose rows do not show the state of a scrip: they are told of it.
     blind: set[Member] = field(default_factory=set)
     quote: Encoder = field(init=False)
@@ -116,9 +122,12 @@ class Gateway:
 
     def __post_init__(self) -> None:
         self.door = Doorkeeper(Keyring(), self.clock) if self.keeper is None else self.keeper
-        self.hub = Hub(self.replica, Encoder)
+        self.hub = Hub(self.replica, self._encoder)
         self.hub.stamps = self._stamps
         self.quote = self.hub.encoder(Shape())  # type: ignore[assignment]  # the hub makes board encoders here
+
+    def _encoder(self, shape: Shape) -> Encoder | WholeRows:
+        return WholeRows(shape, self.dialects[shape.dialect]) if shape.dialect else Encoder(shape)
 
     # -- the bus speaks ---------------------------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from bhavcast.access.doorkeeper import Visitor, plain_address
 from bhavcast.board.board import Row
-from bhavcast.gateway import problems, quotes, request_id
+from bhavcast.gateway import connection, problems, quotes, request_id
 from bhavcast.gateway.access_log import AccessLog, Tally, shown
 from bhavcast.gateway.connection import Connection
 from bhavcast.gateway.gateway import Gateway, fresh
@@ -167,6 +167,7 @@ class HotProtocol(Connection):
     def on_message_complete(self) -> None:
         """End a request."""
         self._between = self._heading = True
+        self._coming = False
         if self._answer is None:
             super().on_message_complete()
             return
@@ -190,6 +191,15 @@ class HotProtocol(Connection):
                 if not self.host_allowed(value.decode("latin-1")):
                     return False
         return hosts == 1
+
+    def _overdue(self) -> None:
+        deadline, self._deadline = self._deadline, None
+        if self._between and deadline is not None and self._used_at > deadline.when() - connection.REQUEST_S:
+            # It was answered since, with a ready answer, which leaves no other trace: the connection is idle at most.
+            if self.timeout_keep_alive_task is None:
+                self._arm()
+            return
+        super()._overdue()
 
     # -- keep-alive -------------------------------------------------------------------------------------------------
 

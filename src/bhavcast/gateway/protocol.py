@@ -92,14 +92,15 @@ def read(payload: bytes | str, *, binary: bool) -> Message:
     try:
         message: Message = _msgpack.decode(payload) if binary else _json.decode(payload)  # type: ignore[arg-type]  # text is JSON
     except msgspec.ValidationError as error:
-        raise _explain(str(error)) from error
+        raise explain(str(error)) from error
     except _UNREADABLE as error:
         encoding = "MessagePack" if binary else "JSON"
         raise BadRequest(f"expected one {encoding} object, got something else: {error}") from error
     return message
 
 
-def _explain(text: str) -> BadRequest:
+def explain(text: str) -> BadRequest:
+    """Turn what the decoder says into an error that names the field."""
     at = _AT.search(text)
     return BadRequest(_AT.sub("", text), field=(at[1] or None) if at else None)
 

@@ -83,6 +83,22 @@ class Problem(msgspec.Struct):
     request_id: str | msgspec.UnsetType = msgspec.UNSET
 
 
+class Reason(msgspec.Struct):
+    """Why a symbol of a batch is not answered."""
+
+    code: str
+    message: str
+    retry_after: int | msgspec.UnsetType = msgspec.UNSET
+    candidates: list[str] | msgspec.UnsetType = msgspec.UNSET
+
+
+class Unanswered(msgspec.Struct):
+    """A symbol of a batch without a quote."""
+
+    symbol: str
+    error: Reason
+
+
 def _maybe(kind: Any, meaning: str) -> Any:
     return Annotated[kind, msgspec.Meta(description=meaning)] | msgspec.UnsetType
 
@@ -111,6 +127,16 @@ Quote = msgspec.defstruct(
     ],
     namespace={"__doc__": "The state of one scrip or index; fields without a value are absent."},
 )
+
+
+class Changes(msgspec.Struct):
+    """What is new since a position; every quote whole, if it was not `recovered`."""
+
+    pos: str
+    recovered: bool
+    link: str
+    q: list[dict[str, Any]]
+
 
 _EXAMPLE: Final = {
     "symbol": "500325",
@@ -166,7 +192,10 @@ def _responses(container: Any, example: Any, *refusals: int, status: int = 200) 
     statuses = sorted({400, 401, 403, 429, *refusals})
     return {
         status: ResponseSpec(data_container=container, description="OK", examples=[Example(value=example)]),
-        **{each: ResponseSpec(data_container=Problem, description=said[each]) for each in statuses},
+        **{
+            each: ResponseSpec(data_container=Problem, description=said[each], media_type=problems.CONTENT_TYPE)
+            for each in statuses
+        },
     }
 
 
@@ -230,7 +259,7 @@ async def stock(
 @get(
     "/api/stocks/batch",
     before_request=_answer_batch,
-    responses=_responses(list[Quote], [_EXAMPLE], 503),  # type: ignore[valid-type]  # made at run time from the table of fields
+    responses=_responses(list[Quote | Unanswered] | Changes, [_EXAMPLE], 503),  # type: ignore[valid-type]  # made at run time from the table of fields
     tags=["Quotes"],
 )
 async def batch(
@@ -295,7 +324,7 @@ async def indices(request: Request[Any, Any, Any]) -> list[dict[str, Any]]:
 @get("/api/market/movers", tags=["Market"], responses=_responses(list[Quote], [_EXAMPLE]))  # type: ignore[valid-type]  # made at run time
 async def movers(
     request: Request[Any, Any, Any],
-    by: Annotated[str, Parameter(description="gain, loss, volume or value", max_length=16)] = "gain",
+    by: Annotated[str, Parameter(max_length=16, schema_extra={"enum": list(market.MOVERS)})] = "gain",
     limit: Annotated[int, Parameter(ge=1, le=market.MAX_MOVERS)] = 20,
     group: Annotated[str | None, Parameter(max_length=8)] = None,
 ) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ import random
 import socket
 import ssl
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import structlog
 import uvicorn
@@ -15,11 +15,23 @@ from websockets.server import ServerProtocol
 
 from bhavcast.access.doorkeeper import Visitor
 from bhavcast.domain.errors import BhavcastError, NoKey, UnknownRoute
-from bhavcast.gateway import burst, connection, hot, request_id, rest, sse
+from bhavcast.gateway import (
+    burst,
+    connection,
+    engineio,
+    hot,
+    kite,
+    kite_rest,
+    kite_ticker,
+    request_id,
+    rest,
+    socketio,
+    sse,
+)
 from bhavcast.gateway.access_log import AccessLog
 from bhavcast.gateway.control import Control
 from bhavcast.gateway.doorstep import Doorstep
-from bhavcast.gateway.edge import SECURITY_HEADERS, STRICT_TRANSPORT, WEBSOCKET, Edge, Gate, Record, header_lines
+from bhavcast.gateway.edge import SECURITY_HEADERS, STRICT_TRANSPORT, WEBSOCKET, App, Edge, Gate, Record, header_lines
 from bhavcast.gateway.gateway import Gateway
 from bhavcast.gateway.pace import Pace
 from bhavcast.gateway.pages import Page
@@ -44,6 +56,17 @@ class Quiet(uvicorn.Server):
         yield
 
 
+class Endpoint(NamedTuple):
+    """A protocol over WebSocket: how a conversation begins, and why a handshake is refused that is no fault of HTTP."""
+
+    open: Callable[[WebSocket, Request, Visitor], Conversation]
+    refuses: Callable[[Request], BhavcastError | None] = lambda _: None
+
+
+def _path(request: Request) -> str:
+    return request.path.partition("?")[0]
+
+
 class GatewayServer:
     """Serves one gateway on one socket until told to stop."""
 
@@ -56,6 +79,7 @@ class GatewayServer:
         gauges: Callable[[], dict[str, list[Sample]]],
         *,
         hot_path: bool = True,
+        kite_api: bool = False,
         access_log: AccessLog | None = None,
         control: Control | None = None,
         record: Record | None = None,
@@ -76,6 +100,20 @@ class GatewayServer:
         if hot_path:
             gateway.hub.burst = burst.send
         limits = gateway.limits
+        gateway.dialects[socketio.DIALECT] = socketio.stock_update
+        engines = engineio.EngineServer(
+            gateway, lambda engine, visitor: socketio.SocketIo(gateway, engine, visitor=visitor)
+        )
+        # Protocols that know no message with a key: who needs one shows it at the handshake, or is refused.
+        self._endpoints = {engineio.PATH: Endpoint(engines.open, engines.refuses)}
+        more: dict[str, App] = {}
+        if kite_api:
+            tokens = kite.Tokens(gateway)
+            gateway.dialects |= kite.Packets(tokens).dialects
+            self._endpoints[kite_ticker.PATH] = Endpoint(
+                lambda ws, _, visitor: kite_ticker.Ticker(gateway, tokens, ws, visitor=visitor)
+            )
+            more = kite_rest.routes(gateway, tokens)
         exposition = Exposition(self.counters, self._samples)
         app = rest.build(gateway, exposition, max_body=limits.body_bytes, control=control, drain=self.begin_drain)
         edge = Edge(
@@ -87,7 +125,8 @@ class GatewayServer:
             door=gateway.door,
             access_log=self.accesses,
             record=record,
-            streams={"/api/stream": sse.stream(gateway)},
+            streams={"/api/stream": sse.stream(gateway), engineio.PATH: engines.app},
+            more=more,
             draining=lambda: gateway.draining,
             tls=tls is not None,
         )
@@ -102,7 +141,7 @@ class GatewayServer:
         self._server = Quiet(
             uvicorn.Config(
                 edge,
-                http=protocol,
+                http=connection.limited(protocol, limits.sockets),
                 ws=self._websocket,  # type: ignore[arg-type]  # uvicorn calls it as a class
                 lifespan="off",
                 log_config=None,
@@ -182,13 +221,15 @@ class GatewayServer:
     def _websocket(self, *, config: Any, server_state: Any, app_state: Any) -> WebSocket:
         who: list[tuple[Visitor, bool]] = []
         return WebSocket(
-            open_session=lambda ws: self._open_session(ws, *who[0]),
+            open_session=lambda ws, request: self._open_session(ws, request, *who[0]),
             admit=lambda ws, request, transport: self._admit(ws, request, transport, who),
             connections=server_state.connections,
             max_bytes=self._gateway.limits.message_bytes,
         )
 
-    def _open_session(self, ws: WebSocket, visitor: Visitor, needs_key: bool) -> Conversation:
+    def _open_session(self, ws: WebSocket, request: Request, visitor: Visitor, needs_key: bool) -> Conversation:
+        if (endpoint := self._endpoints.get(_path(request))) is not None:
+            return endpoint.open(ws, request, visitor)
         if needs_key:
             return Doorstep(self._gateway, ws, binary=ws.binary, stranger=visitor, let_in=self._tally)
         return Session(self._gateway, ws, binary=ws.binary, visitor=visitor)
@@ -214,7 +255,10 @@ class GatewayServer:
             try:
                 door = self._gateway.door
                 # Who shows no key where one is needed may show it as a message.
-                needs_key = isinstance(door.look(headers, address), NoKey)
+                path = _path(request)
+                if path == kite_ticker.PATH:
+                    headers += kite_ticker.token(request)
+                needs_key = path == WEBSOCKET and isinstance(door.look(headers, address), NoKey)
                 visitor = door.stranger(door.whence(headers, address)) if needs_key else door.admit(headers, address)
                 name = visitor.principal.name
                 refused = door.take(visitor) or self._gateway.full_up() or door.full(visitor)
@@ -234,9 +278,13 @@ class GatewayServer:
         hosts = request.headers.get_all("Host")
         origin = request.headers.get("Origin")
         refused = self._gate.check(hosts[0] if len(hosts) == 1 else None, origin, strict=True)
-        if refused is None and request.path.partition("?")[0] != WEBSOCKET:
-            return UnknownRoute("WebSocket is served at /ws")
-        return refused
+        path = _path(request)
+        if refused is not None or path == WEBSOCKET:
+            return refused
+        endpoint = self._endpoints.get(path)
+        if endpoint is None:
+            return UnknownRoute(f"WebSocket is served at {', '.join((WEBSOCKET, *self._endpoints))}")
+        return endpoint.refuses(request)
 
     # -- figures ----------------------------------------------------------------------------------------------------
 

@@ -125,7 +125,7 @@ async def _serve(gateway: Gateway, message: bytes, scope: Scope, receive: Receiv
         keep_kernel_buffers_small(transport)
     sink = EventSink(transport)
     session = Session(gateway, sink, binary=False, visitor=scope.get("bhavcast.visitor"))
-    ends = [asyncio.create_task(each) for each in (_gone(receive), sink.closed.wait())]
+    ends = [asyncio.create_task(each) for each in (gone(receive), sink.closed.wait())]
     try:
         try:
             session.handle(message)
@@ -160,6 +160,7 @@ async def _end(scope: Scope, send: Send) -> None:
             transport.abort()
 
 
-async def _gone(receive: Receive) -> None:
+async def gone(receive: Receive) -> None:
+    """Wait until the client has gone."""
     while (await receive())["type"] != "http.disconnect":
         pass

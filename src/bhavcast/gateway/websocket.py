@@ -47,7 +47,7 @@ def keep_kernel_buffers_small(transport: asyncio.Transport) -> None:
 class Conversation(Protocol):
     """Whoever the messages of a connection are for."""
 
-    def receive(self, payload: bytes | str) -> None:
+    def receive(self, payload: bytes) -> None:
         """Handle one message."""
 
     def close(self) -> None:
@@ -90,7 +90,7 @@ class WebSocket(asyncio.Protocol):
     def __init__(
         self,
         *,
-        open_session: Callable[["WebSocket"], Conversation],
+        open_session: Callable[["WebSocket", Request], Conversation],
         admit: Callable[[ServerProtocol, Request, Any], Response | None],
         connections: set[Any],
         max_bytes: int,
@@ -183,7 +183,7 @@ class WebSocket(asyncio.Protocol):
         self._flush()
         if response.status_code == 101:
             self.binary = self._ws.subprotocol == protocol.MSGPACK
-            self._session = self._open_session(self)
+            self._session = self._open_session(self, request)
 
     def _frame(self, frame: Frame) -> None:
         if frame.opcode in (Opcode.TEXT, Opcode.BINARY):

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from bhavcast.domain.shape import Shape
 from bhavcast.hub import frame
 from bhavcast.hub.outbox import Outbox
 
@@ -20,9 +21,9 @@ class Flush(NamedTuple):
     binary: bool
 
     @classmethod
-    def at(cls, head: Mapping[str, Any], rows: list[bytes], *, binary: bool) -> "Flush":
+    def at(cls, head: Mapping[str, Any], rows: list[bytes], shape: Shape) -> "Flush":
         """Return a flush; its head has the position at which it starts."""
-        return cls(rows, head["pos"], *frame.ends(head, binary=binary), binary)
+        return cls(rows, head["pos"], *frame.ends(head, shape), shape.binary)
 
     def join(self, packed: bytes) -> bytes:
         """Return the rows of some slots (int32), joined."""

@@ -145,7 +145,7 @@ class Cohort:
         self._since, self.flushed = since, rev
         wanted = self._encode(slots, since)
         rows, order = self._fragments, self.board.order
-        flush = Flush.at(self.head(self.position(rev)), rows, binary=self.binary)
+        flush = Flush.at(self.head(self.position(rev)), rows, self.encoder.shape)
         whole = array("i", [slot for slot in wanted if not order[slot].hidden]).tobytes() if self.everyone else b""
         bytes_per_slot = sum(len(rows[slot]) for slot in wanted) / max(len(order), 1)
         self._unreached = unreached = self._targets(wanted)
@@ -238,7 +238,7 @@ class Cohort:
         if news or always:
             pos = None if silent else self.position(self.board.rev)
             body = frame.join(news, binary=self.binary)
-            outbox.sink.send(*frame.rows(self.head(pos), body, binary=self.binary), pos=pos)
+            outbox.sink.send(*frame.rows(self.head(pos), body, self.encoder.shape), pos=pos)
             outbox.sent_at = now
             self.frames += 1
         # The board is at or past this cohort's last flush, so from here on the joined frames will do.

@@ -2,6 +2,7 @@
 
 JSON:        {"t":"u","pos":"20261123T0345Z-9f1c03ab77de5a20:123470","q":[{…},{…}]}
 MessagePack: {"t":"u","pos":"…"} and the rows after it, consecutive objects in one frame, no outer count.
+Dialects:    the rows alone; messages without quotes are nothing at all.
 
 Fragments of JSON rows begin with a comma, so that any selection of them can be joined as it is; the first one's comma is
 cut here.
@@ -12,13 +13,17 @@ from typing import Any
 
 import msgspec
 
+from bhavcast.domain.shape import Shape
+
 _json = msgspec.json.Encoder()
 _msgpack = msgspec.msgpack.Encoder()
 
 
-def encode(message: Mapping[str, Any], *, binary: bool) -> bytes:
-    """Encode a message that carries no quotes."""
-    return _msgpack.encode(message) if binary else _json.encode(message)
+def encode(message: Mapping[str, Any], shape: Shape) -> bytes:
+    """Encode a message that carries no quotes; nothing in a dialect."""
+    if shape.dialect:
+        return b""
+    return _msgpack.encode(message) if shape.binary else _json.encode(message)
 
 
 def fragment(encoded: bytes, *, binary: bool) -> bytes:
@@ -26,17 +31,19 @@ def fragment(encoded: bytes, *, binary: bool) -> bytes:
     return encoded if binary or not encoded else b"," + encoded
 
 
-def ends(head: Mapping[str, Any], *, binary: bool) -> tuple[bytes, bytes]:
+def ends(head: Mapping[str, Any], shape: Shape) -> tuple[bytes, bytes]:
     """Return what stands before and after the quotes of a frame."""
-    if binary:
+    if shape.dialect:
+        return b"", b""
+    if shape.binary:
         return _msgpack.encode(head), b""
     return _json.encode(head)[:-1] + b',"q":[', b"]}"
 
 
-def rows(head: Mapping[str, Any], body: bytes, *, binary: bool) -> tuple[bytes, ...]:
+def rows(head: Mapping[str, Any], body: bytes, shape: Shape) -> tuple[bytes, ...]:
     """Return the parts of a frame with joined fragments as its quotes."""
-    before, after = ends(head, binary=binary)
-    return before, body if binary else body[1:], after
+    before, after = ends(head, shape)
+    return before, body if shape.binary else body[1:], after
 
 
 def join(encoded: Iterable[bytes], *, binary: bool) -> bytes:

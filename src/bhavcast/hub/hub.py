@@ -126,6 +126,12 @@ class Hub:
         outbox.snaps.append(Snap(rows, message_id, whole_market=everything))
         self.pump(outbox, now)
 
+    def follow(self, outbox: Outbox, slots: set[int], now: float) -> None:
+        """Replace what is subscribed of a client that has just been shown the new rows by its session."""
+        cohort = self.cohort(outbox)
+        cohort.catch_up(outbox, now)  # a flush under way may hold what is older than what was just shown
+        cohort.want(outbox, slots, everything=False)
+
     def admit(self, outbox: Outbox, rows: Sequence[Row], now: float) -> None:
         """Add rows that came to a group, or to everything, which the client follows.
 
@@ -236,7 +242,7 @@ class Hub:
         rows = list(islice(snap.rows, self.piece))
         if rows:
             body = frame.join((cohort.encoder.full(row) for row in rows), binary=binary)
-            outbox.sink.send(*frame.rows({"t": "snap", "id": snap.message_id}, body, binary=binary))
+            outbox.sink.send(*frame.rows({"t": "snap", "id": snap.message_id}, body, cohort.encoder.shape))
             for _ in rows:
                 snap.rows.popleft()
         if not snap.rows:
@@ -261,21 +267,25 @@ class Hub:
         message = {"t": "sync", "id": snap.message_id, "count": snap.count, "pos": pos}
         outbox.snap_rev = None
         outbox.snaps.popleft()
-        outbox.sink.send(frame.encode(message, binary=outbox.shape.binary), pos=pos)
+        self._say(outbox, frame.encode(message, outbox.shape), pos)
 
     def tell(self, outbox: Outbox, message: dict[str, Any], now: float) -> None:
         """Send a message that carries no quotes."""
-        outbox.sink.send(frame.encode(message, binary=outbox.shape.binary), pos=message.get("pos"))
+        self._say(outbox, frame.encode(message, outbox.shape), message.get("pos"))
         outbox.sent_at = now
+
+    def _say(self, outbox: Outbox, encoded: bytes, pos: str | None = None) -> None:
+        if encoded:
+            outbox.sink.send(encoded, pos=pos)
 
     def tell_all(self, message: dict[str, Any], now: float) -> None:
         """Send everyone a message that carries no quotes and moves no position.
 
         A full wire too: these are few and short, and what is passed over here would never be said again.
         """
-        encoded = {binary: frame.encode(message, binary=binary) for binary in (False, True)}
+        encoded = {binary: frame.encode(message, Shape(binary=binary)) for binary in (False, True)}
         for outbox in self.outboxes:
-            outbox.sink.send(encoded[outbox.shape.binary])
+            self._say(outbox, b"" if outbox.shape.dialect else encoded[outbox.shape.binary])
             outbox.sent_at = now
 
     def position(self, outbox: Outbox) -> str | None:

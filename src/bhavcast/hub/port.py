@@ -49,12 +49,11 @@ class Encoder(Protocol):
 
 
 class Sink(Protocol):
-    """The client's end of the wire. Nothing here waits.
+    """The client's end of the wire. Nothing here waits."""
 
-    `full`: more than HIGH_WATER is unsent, and another frame would only wait there.
-    """
-
-    full: bool
+    @property
+    def full(self) -> bool:
+        """Whether so much is unsent (HIGH_WATER) that another frame would only wait there."""
 
     def direct(self) -> int:
         """Return the descriptor of a socket that takes frames of a WebSocket at once; below 0 where `send` must be asked."""

@@ -20,6 +20,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from bhavcast.domain.change import UNDECODABLE
 from bhavcast.domain.errors import BadRecord
 
 OPEN: Final = 1
@@ -85,7 +86,7 @@ def decode_opening(payload: bytes) -> Opening:
     """Read an `open` record; raise BadRecord for anything else."""
     try:
         return msgspec.msgpack.decode(payload, type=Opening)
-    except (msgspec.DecodeError, ValueError) as error:
+    except UNDECODABLE as error:
         raise BadRecord(f"not an open record: {error}") from error
 
 

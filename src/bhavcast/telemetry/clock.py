@@ -30,7 +30,7 @@ class SystemClock:
 
 
 class ManualClock:
-    """A clock for tests: it moves when told to."""
+    """A clock that moves when told to: for tests, and where nothing waits."""
 
     def __init__(self, wall_ms: int = 1_795_000_000_000) -> None:
         self._wall_ms = wall_ms
