@@ -254,7 +254,7 @@ export class State {
     const beat = message.heartbeat_ms;
     this.heartbeatMs = Number.isSafeInteger(beat) && beat > 0 ? beat : HEARTBEAT_MS;
     this._tell({ kind: "said", message });
-    if (this._key !== undefined) this._send({ t: "auth", key: this._key });
+    if (message.auth === "required" && this._key !== undefined) this._send({ t: "auth", key: this._key });
     this._show();
     const resumable = this._resumable();
     if (!resumable.size) this._dropPosition();
