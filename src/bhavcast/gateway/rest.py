@@ -387,8 +387,8 @@ def _health(gateway: Gateway) -> tuple[str, list[str]]:
     for name, role in gateway.roles().items():
         if role["state"] == "crash_loop":
             reasons.append(f"{name} ends over and over: started again {role['restarts']} times")
-        elif role["state"] != "up":
-            reasons.append(f"{name} is {role['state']}")
+        elif role["state"] == "restarting":
+            reasons.append(f"{name} ended and is being started again")
     return ("degraded" if reasons else "healthy"), reasons
 
 
