@@ -132,13 +132,15 @@ def test_folding_leaves_what_it_began_with_untouched():
     assert encode(begin) == before
 
 
-def test_folding_replaces_instruments_by_their_symbol():
+def test_folding_takes_a_description_again_but_no_other_within_an_epoch():
     old, new = (
         Instrument(symbol="500325", id="RELIANCE", name="old"),
         Instrument(symbol="500325", id="RELIANCE", name="new"),
     )
-    end = fold(snapshot(), [message(101, to_rev=101, instruments=[old]), message(102, to_rev=102, instruments=[new])])
-    assert end.instruments == [new]
+    again = [message(101, to_rev=101, instruments=[old]), message(102, to_rev=102, instruments=[old])]
+    assert fold(snapshot(), again).instruments == [old]
+    with pytest.raises(BadRecord, match="500325"):
+        fold(snapshot(), [*again, message(103, to_rev=103, instruments=[new])])
 
 
 def test_rows_of_fewer_fields_are_filled_up():

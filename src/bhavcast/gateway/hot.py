@@ -36,13 +36,14 @@ _USUAL: Final = frozenset(
     {b"host", b"user-agent", b"accept", b"accept-encoding", b"accept-language", b"connection", b"if-none-match"}
     | {b"cache-control", b"pragma", b"traceparent", b"tracestate", b"authorization", b"x-api-key", b"x-request-id"}
 )
-_READY: Final = b"%b%b%b%bx-request-id: %b-%08x\r\nx-bhavcast-age-ms: %d\r\n\r\n%b"
+_READY: Final = b"%b%08x\r\nx-bhavcast-age-ms: %d\r\n\r\n%b"
+_NAME: Final = b"x-request-id: %b-" % request_id.PROCESS
 
 
 class Ready:
     """An answer that stands as long as none of its quotes changes."""
 
-    __slots__ = ("body", "fresh", "head", "make", "rev", "route", "rows", "stamp", "tally", "visitor")
+    __slots__ = ("body", "fresh", "head", "lead", "lines", "make", "rev", "route", "rows", "stamp", "tally", "visitor")
 
     def __init__(self, make: Callable[[], quotes.Answer], route: "Route", visitor: Visitor | None) -> None:
         self.make = make
@@ -54,13 +55,16 @@ class Ready:
         self.stamp = 0
         self.head = b""
         self.body = b""
+        # The head up to the request's name, and the lines in it that come from elsewhere: mostly they are the same ones.
+        self.lead = b""
+        self.lines: tuple[bytes, bytes, bytes] | None = None
 
     def take(self, answer: quotes.Answer, head: bytes, tally: Tally) -> None:
         """Become this answer, which is one that can stand."""
         self.tally = tally
         self.rows, self.rev = answer.rows, max(row.rev for row in answer.rows)
         self.stamp = answer.stamp or 0
-        self.head, self.body = head, answer.body
+        self.head, self.body, self.lines = head, answer.body, None
         self.fresh = fresh(answer.rows)
 
 
@@ -130,12 +134,11 @@ class HotProtocol(Connection):
         else:
             gateway.reads += len(rows)
             gateway.fresh_reads += ready.fresh
+        lines = (self._dates(), gateway.position_header(), bucket.line())
+        if lines != ready.lines:
+            ready.lines, ready.lead = lines, b"".join((ready.head, *lines, _NAME))
         written = _READY % (
-            ready.head,
-            self._dates(),
-            gateway.position_header(),
-            bucket.line(),
-            request_id.PROCESS,
+            ready.lead,
             next(request_id.numbers),
             max(0, gateway.market.now_ms() - ready.stamp),
             ready.body,
