@@ -249,7 +249,7 @@ async def test_silence_is_broken_by_heartbeats_that_carry_the_position():
         assert beat["feeds"] == {"sim": "live"}
         assert "pos" not in beat  # it holds nothing
         await talk.sub("500325")
-        member.beat(later)
+        member.beat(later + 1)
         assert (await talk.wait("hb"))["pos"] == f"{EPOCH}:{venue.board.rev}"
         await talk.say({"t": "set", "id": 2, "heartbeat_ms": 250})
         await talk.wait("ack")

@@ -208,6 +208,35 @@ static PyObject *delta(PyObject *module, PyObject *const *args, Py_ssize_t count
     return written;
 }
 
+/* Set the fields of `changed`, by number, and note the revision at which they changed. Return -1 on error. */
+static int put_values(PyObject *values, PyObject *array, PyObject *revision, PyObject *changed)
+{
+    PyObject *key, *value;
+    Py_ssize_t position = 0;
+    Py_buffer revs;
+    if (!PyList_Check(values) || !PyDict_Check(changed)) {
+        PyErr_SetString(PyExc_TypeError, "expected values, revs, rev, changed");
+        return -1;
+    }
+    long long rev = PyLong_AsLongLong(revision);
+    if ((rev == -1 && PyErr_Occurred()) || get_revs(array, &revs) < 0)
+        return -1;
+    int done = 0;
+    while (done == 0 && PyDict_Next(changed, &position, &key, &value)) {
+        Py_ssize_t number = PyLong_AsSsize_t(key);
+        if (number < 0 || number >= PyList_GET_SIZE(values) || number >= revs.len / 8) {
+            if (!PyErr_Occurred())
+                PyErr_Format(PyExc_IndexError, "no field has the number %zd", number);
+            done = -1;
+        } else {
+            PyList_SetItem(values, number, Py_NewRef(value));
+            ((int64_t *)revs.buf)[number] = rev;
+        }
+    }
+    PyBuffer_Release(&revs);
+    return done;
+}
+
 PyDoc_STRVAR(put_doc,
 "put(values, revs, rev, changed, /)\n--\n\n"
 "Set the fields of `changed`, by number, and note the revision at which they changed.");
@@ -215,35 +244,62 @@ PyDoc_STRVAR(put_doc,
 static PyObject *put(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
     (void)module;
-    if (count != 4 || !PyList_Check(args[0]) || !PyDict_Check(args[3])) {
+    if (count != 4) {
         PyErr_SetString(PyExc_TypeError, "expected values, revs, rev, changed");
         return NULL;
     }
-    PyObject *values = args[0], *changed = args[3], *key, *value;
-    Py_ssize_t position = 0;
-    long long rev = PyLong_AsLongLong(args[2]);
-    Py_buffer revs;
-    if (PyErr_Occurred() || get_revs(args[1], &revs) < 0)
-        return NULL;
-    while (PyDict_Next(changed, &position, &key, &value)) {
-        Py_ssize_t number = PyLong_AsSsize_t(key);
-        if (number < 0 || number >= PyList_GET_SIZE(values) || number >= revs.len / 8) {
-            if (!PyErr_Occurred())
-                PyErr_Format(PyExc_IndexError, "no field has the number %zd", number);
-            break;
-        }
-        PyList_SetItem(values, number, Py_NewRef(value));
-        ((int64_t *)revs.buf)[number] = rev;
-    }
-    PyBuffer_Release(&revs);
-    if (PyErr_Occurred())
+    if (put_values(args[0], args[1], args[2], args[3]) < 0)
         return NULL;
     Py_RETURN_NONE;
+}
+
+static PyObject *name_symbol, *name_rev, *name_revs, *name_values;
+
+/* Take one change over; return its row, a new reference. */
+static PyObject *take_one(PyObject *rows, PyObject *change)
+{
+    PyObject *row = NULL, *revs = NULL, *held = NULL, *rev = NULL, *values = NULL;
+    PyObject *symbol = PyObject_GetAttr(change, name_symbol);
+    if (symbol != NULL && (row = PyDict_GetItemWithError(rows, symbol)) == NULL && !PyErr_Occurred())
+        PyErr_SetObject(PyExc_KeyError, symbol);
+    Py_XINCREF(row);
+    if (row == NULL || (rev = PyObject_GetAttr(change, name_rev)) == NULL || (values = PyObject_GetAttr(change, name_values)) == NULL ||
+        (held = PyObject_GetAttr(row, name_values)) == NULL || (revs = PyObject_GetAttr(row, name_revs)) == NULL ||
+        put_values(held, revs, rev, values) < 0 || PyObject_SetAttr(row, name_rev, rev) < 0)
+        Py_CLEAR(row);
+    Py_XDECREF(symbol);
+    Py_XDECREF(rev);
+    Py_XDECREF(values);
+    Py_XDECREF(held);
+    Py_XDECREF(revs);
+    return row;
+}
+
+PyDoc_STRVAR(take_doc,
+"take(rows, changes, /)\n--\n\n"
+"Put each change into its row, by symbol; return the rows.");
+
+static PyObject *take(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    (void)module;
+    if (count != 2 || !PyDict_Check(args[0]) || !PyList_Check(args[1])) {
+        PyErr_SetString(PyExc_TypeError, "expected rows by symbol, and a list of changes");
+        return NULL;
+    }
+    PyObject *changed = PyList_New(0);
+    for (Py_ssize_t i = 0; changed != NULL && i < PyList_GET_SIZE(args[1]); i++) {
+        PyObject *row = take_one(args[0], PyList_GET_ITEM(args[1], i));
+        if (row == NULL || PyList_Append(changed, row) < 0)
+            Py_CLEAR(changed);
+        Py_XDECREF(row);
+    }
+    return changed;
 }
 
 static PyMethodDef methods[] = {
     {"delta", (PyCFunction)(void (*)(void))delta, METH_FASTCALL, delta_doc},
     {"put", (PyCFunction)(void (*)(void))put, METH_FASTCALL, put_doc},
+    {"take", (PyCFunction)(void (*)(void))take, METH_FASTCALL, take_doc},
     {NULL, NULL, 0, NULL},
 };
 
@@ -251,5 +307,11 @@ static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_row", NULL, 0, 
 
 PyMODINIT_FUNC PyInit__row(void)
 {
+    name_symbol = PyUnicode_InternFromString("symbol");
+    name_rev = PyUnicode_InternFromString("rev");
+    name_revs = PyUnicode_InternFromString("revs");
+    name_values = PyUnicode_InternFromString("values");
+    if (name_symbol == NULL || name_rev == NULL || name_revs == NULL || name_values == NULL)
+        return NULL;
     return PyModuleDef_Init(&definition);
 }

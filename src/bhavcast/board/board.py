@@ -179,11 +179,13 @@ class Board:
         if message.instruments:
             refuse_redefinition(message.instruments, self._described)
             self.add(message.instruments)
-        rows, changed = self.rows, []
-        for change in message.changes:
-            row = rows[change.symbol]
-            row.put(change.rev, change.values)
-            changed.append(row)
+        changed: list[Row]
+        if IN_C:
+            changed = _row.take(self.rows, message.changes)
+        else:
+            changed = [self.rows[change.symbol] for change in message.changes]
+            for row, change in zip(changed, message.changes, strict=True):
+                row.put(change.rev, change.values)
         if message.facts:
             self.facts.update(message.facts)
         self.rev = self._sealed = message.to_rev

@@ -34,6 +34,7 @@ AHEAD_WAIT_S: Final = 2.0  # how long a reader that knows more than this gateway
 AHEAD_LOOK_S: Final = 0.05
 LINED_UP: Final = 64  # messages kept while a resume waits
 NO_DATA_AFTER_S: Final = 5.0
+LOOK_S: Final = 0.5  # between two looks at whether a client may stay, and what it has to be told
 TOLD: Final = ("halted", "stale")  # states that whoever does not see them in the rows is told of
 RESET_JITTER_S: Final = 1.0
 
@@ -87,6 +88,7 @@ class Session:
         self._messages = Bucket(rate, BURST_S * rate, now)
         # Rows without their state in the frames: the slots whose state is still to be told, and what was told last.
         self._untold: set[int] = set()
+        self._look_at = 0.0  # when `beat` has to look again
         self._told_states: dict[int, str] = {}
         self._cap: float | None = None  # the pace the client was told it is slowed down to
         # Of a resume in several messages: the symbols so far, and whether one of the messages was refused: then all are.
@@ -187,6 +189,7 @@ class Session:
             ok, bad = self._expand(self._texts(message.symbols))
             self._check_total(self._slots(ok))
         self.heartbeat_ms = beat
+        self._look_at = 0.0
         self._tell(self._ack(message.id, list(ok), bad, len(self._slots(ok)), hz))
         if message.symbols is not None:
             self._items = {item: slots for item, slots in self._items.items() if item in ok}
@@ -488,20 +491,27 @@ class Session:
 
     def beat(self, now: float) -> None:
         """Send a heartbeat after a silence, and what has to be said of scrips that stay without data."""
+        if now < self._look_at and not self._untold:
+            return
         if not self._may_stay(now):
             return
         self._tell_pace()
         if self._untold and not self.outbox.full:
             self._tell_states()
         if self._unseen and self._unseen[0][0] <= now:
-            due = [symbol for at, symbol in self._unseen if at <= now]
+            silent = [symbol for at, symbol in self._unseen if at <= now]
             self._unseen = [each for each in self._unseen if each[0] > now]
             rows = self._gateway.replica.rows
-            for symbol in due:
+            for symbol in silent:
                 if symbol in rows and not rows[symbol].has_data and rows[symbol].slot in self.outbox.slots:
                     self._tell({"t": "status", "symbol": symbol, "state": "no_data"})
-        if (now - self.outbox.sent_at) * 1000 < self.heartbeat_ms or self.outbox.full:
-            return
+        due = self.outbox.sent_at + self.heartbeat_ms / 1000
+        if now >= due and not self.outbox.full:
+            self._say_alive()
+            due = now + self.heartbeat_ms / 1000
+        self._look_at = min(now + LOOK_S, due)
+
+    def _say_alive(self) -> None:
         beat: dict[str, Any] = {"t": "hb", "now": self._gateway.market.now_ms(), "feeds": self._gateway.feed_states()}
         pos = self._hub.position(self.outbox)
         if pos is not None and self._items and not self._pending:

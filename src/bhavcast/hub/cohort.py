@@ -147,7 +147,8 @@ class Cohort:
         rows, order = self._fragments, self.board.order
         flush = Flush.at(self.head(self.position(rev)), rows, self.encoder.shape)
         whole = array("i", [slot for slot in wanted if not order[slot].hidden]).tobytes() if self.everyone else b""
-        bytes_per_slot = sum(len(rows[slot]) for slot in wanted) / max(len(order), 1)
+        # Of a packed slot: four bytes.
+        weight = sum(len(rows[slot]) for slot in wanted) / max(len(order), 1) / 4
         self._unreached = unreached = self._targets(wanted)
         turn: Turn = []
         size = 0.0
@@ -159,7 +160,7 @@ class Cohort:
                 size += OWN_COST
             elif not outbox.sink.full:
                 turn.append((outbox, packed))
-                size += COST + len(packed) * bytes_per_slot / 4
+                size += COST + len(packed) * weight
             elif flush.join(packed):
                 self._pass_over(outbox, since, now)
             if size >= self._slice:
@@ -182,10 +183,10 @@ class Cohort:
     def _send(self, turn: Turn, flush: Flush, now: float) -> None:
         idle = self._burst(turn, flush)
         self.frames += len(turn) - len(idle)
-        heard = dict(turn)
-        for outbox in idle:
-            del heard[outbox]
-        for outbox in heard:
+        if idle:
+            nothing = set(idle)
+            turn[:] = [each for each in turn if each[0] not in nothing]
+        for outbox, _ in turn:
             outbox.sent_at = now
         turn.clear()
 
