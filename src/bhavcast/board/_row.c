@@ -253,7 +253,7 @@ static PyObject *put(PyObject *module, PyObject *const *args, Py_ssize_t count)
     Py_RETURN_NONE;
 }
 
-static PyObject *name_symbol, *name_rev, *name_revs, *name_values;
+static PyObject *name_symbol, *name_rev, *name_revs, *name_values, *name_divisor;
 
 enum { AT_ONCE = 64 };
 
@@ -301,6 +301,26 @@ static int find_row(struct pair *pair, PyObject *rows, PyObject *change)
     return pair->changed == NULL ? -1 : 0;
 }
 
+/* Get values and revisions of all rows, and have what they hold fetched. */
+static int look_into(struct pair *pairs, Py_ssize_t count)
+{
+    for (struct pair *each = pairs; each < pairs + count; each++) {
+        each->held = PyObject_GetAttr(each->row, name_values);
+        each->revs = each->held == NULL ? NULL : PyObject_GetAttr(each->row, name_revs);
+        if (each->revs == NULL || !PyList_Check(each->held)) {
+            if (!PyErr_Occurred())
+                PyErr_SetString(PyExc_TypeError, "expected rows with a list of values");
+            return -1;
+        }
+        prefetch(each->held);
+        prefetch(each->revs);
+    }
+    for (struct pair *each = pairs; each < pairs + count; each++)
+        for (Py_ssize_t at = 0; at < PyList_GET_SIZE(each->held); at += 8)
+            prefetch(((PyListObject *)each->held)->ob_item + at);
+    return 0;
+}
+
 /* Each row lies somewhere else, and what it points to elsewhere again. So all rows of some changes are gone through step by
    step, and at each step what the next one needs is fetched for all: measured, taking over costs half of what it did. */
 static int take_some(PyObject *rows, PyObject *changes, Py_ssize_t from, Py_ssize_t count, PyObject *changed)
@@ -310,21 +330,8 @@ static int take_some(PyObject *rows, PyObject *changes, Py_ssize_t from, Py_ssiz
     int done = 0;
     for (Py_ssize_t i = 0; done == 0 && i < count; i++)
         done = find_row(&pairs[i], rows, PyList_GET_ITEM(changes, from + i));
-    for (Py_ssize_t i = 0; done == 0 && i < count; i++) {
-        pairs[i].held = PyObject_GetAttr(pairs[i].row, name_values);
-        pairs[i].revs = pairs[i].held == NULL ? NULL : PyObject_GetAttr(pairs[i].row, name_revs);
-        if (pairs[i].revs == NULL || !PyList_Check(pairs[i].held)) {
-            if (!PyErr_Occurred())
-                PyErr_SetString(PyExc_TypeError, "expected rows with a list of values");
-            done = -1;
-        } else {
-            prefetch(pairs[i].held);
-            prefetch(pairs[i].revs);
-        }
-    }
-    for (Py_ssize_t i = 0; done == 0 && i < count; i++)
-        for (Py_ssize_t at = 0; at < PyList_GET_SIZE(pairs[i].held); at += 8)
-            prefetch(((PyListObject *)pairs[i].held)->ob_item + at);
+    if (done == 0)
+        done = look_into(pairs, count);
     for (Py_ssize_t i = 0; done == 0 && i < count; i++) {
         PyObject *key, *value;
         Py_ssize_t position = 0;
@@ -365,8 +372,73 @@ static PyObject *take(PyObject *module, PyObject *const *args, Py_ssize_t count)
     return changed;
 }
 
+/* Write the deltas of some rows into a list; what Python has to write is None there. */
+static int write_some(PyObject *rows, Py_ssize_t from, Py_ssize_t count, long long since, PyObject *columns, PyObject *written)
+{
+    struct pair pairs[AT_ONCE];
+    memset(pairs, 0, sizeof pairs);
+    for (Py_ssize_t i = 0; i < count; i++) {
+        pairs[i].row = Py_NewRef(PyList_GET_ITEM(rows, from + i));
+        prefetch(pairs[i].row);
+        prefetch((const char *)pairs[i].row + 64);
+    }
+    int done = look_into(pairs, count);
+    for (Py_ssize_t i = 0; done == 0 && i < count; i++)
+        for (Py_ssize_t at = 0; at < PyList_GET_SIZE(pairs[i].held); at++)
+            if (PyList_GET_ITEM(pairs[i].held, at) != Py_None)
+                prefetch(PyList_GET_ITEM(pairs[i].held, at));
+    for (Py_ssize_t i = 0; done == 0 && i < count; i++) {
+        PyObject *symbol = PyObject_GetAttr(pairs[i].row, name_symbol), *divisor = PyObject_GetAttr(pairs[i].row, name_divisor);
+        PyObject *rev = PyObject_GetAttr(pairs[i].row, name_rev), *delta = NULL;
+        Py_buffer revs;
+        if (symbol != NULL && divisor != NULL && rev != NULL && PyUnicode_Check(symbol)) {
+            long unit = PyLong_AsLong(divisor);
+            long long last = PyLong_AsLongLong(rev);
+            if (!PyErr_Occurred() && get_revs(pairs[i].revs, &revs) == 0) {
+                delta = write_delta(symbol, unit, pairs[i].held, &revs, last, since, columns);
+                PyBuffer_Release(&revs);
+            }
+        }
+        Py_XDECREF(symbol);
+        Py_XDECREF(divisor);
+        Py_XDECREF(rev);
+        if (delta == NULL || PyList_Append(written, delta) < 0) {
+            if (!PyErr_Occurred())
+                PyErr_SetString(PyExc_TypeError, "expected rows of the board");
+            done = -1;
+        }
+        Py_XDECREF(delta);
+    }
+    let_go(pairs, count);
+    return done;
+}
+
+PyDoc_STRVAR(deltas_doc,
+"deltas(rows, since, columns, /)\n--\n\n"
+"Return `delta` of each row.");
+
+static PyObject *deltas(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    (void)module;
+    if (count != 3 || !PyList_Check(args[0]) || !PyTuple_Check(args[2])) {
+        PyErr_SetString(PyExc_TypeError, "expected a list of rows, since, columns");
+        return NULL;
+    }
+    long long since = PyLong_AsLongLong(args[1]);
+    if (PyErr_Occurred())
+        return NULL;
+    PyObject *written = PyList_New(0);
+    for (Py_ssize_t from = 0; written != NULL && from < PyList_GET_SIZE(args[0]); from += AT_ONCE) {
+        Py_ssize_t left = PyList_GET_SIZE(args[0]) - from;
+        if (write_some(args[0], from, left < AT_ONCE ? left : AT_ONCE, since, args[2], written) < 0)
+            Py_CLEAR(written);
+    }
+    return written;
+}
+
 static PyMethodDef methods[] = {
     {"delta", (PyCFunction)(void (*)(void))delta, METH_FASTCALL, delta_doc},
+    {"deltas", (PyCFunction)(void (*)(void))deltas, METH_FASTCALL, deltas_doc},
     {"put", (PyCFunction)(void (*)(void))put, METH_FASTCALL, put_doc},
     {"take", (PyCFunction)(void (*)(void))take, METH_FASTCALL, take_doc},
     {NULL, NULL, 0, NULL},
@@ -380,7 +452,8 @@ PyMODINIT_FUNC PyInit__row(void)
     name_rev = PyUnicode_InternFromString("rev");
     name_revs = PyUnicode_InternFromString("revs");
     name_values = PyUnicode_InternFromString("values");
-    if (name_symbol == NULL || name_rev == NULL || name_revs == NULL || name_values == NULL)
+    name_divisor = PyUnicode_InternFromString("divisor");
+    if (name_divisor == NULL || name_symbol == NULL || name_rev == NULL || name_revs == NULL || name_values == NULL)
         return NULL;
     return PyModuleDef_Init(&definition);
 }

@@ -193,9 +193,8 @@ class Cohort:
     def _encode(self, slots: set[int], since: int) -> list[int]:
         interest, order, fragments, everyone = self._interest, self.board.order, self._fragments, self.everyone
         wanted = [slot for slot in slots if everyone or interest[slot]]
-        delta, comma = self.encoder.delta, b"" if self.binary else b","
-        for slot in wanted:
-            encoded = delta(order[slot], since)
+        comma = b"" if self.binary else b","
+        for slot, encoded in zip(wanted, self.encoder.deltas([order[slot] for slot in wanted], since), strict=True):
             if encoded:
                 fragments[slot] = comma + encoded
         return wanted
