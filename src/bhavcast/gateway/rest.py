@@ -651,8 +651,9 @@ def _on_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[
     if isinstance(error, ValidationException):
         first = error.extra[0] if isinstance(error.extra, list) and error.extra else {}
         key = first.get("key") if isinstance(first, dict) else None
-        detail = first.get("message", error.detail) if isinstance(first, dict) else error.detail
-        return _refused(BadRequest(str(detail), field=key))
+        detail = str(first.get("message", error.detail) if isinstance(first, dict) else error.detail)
+        came = request.query_params.get(key) if key else None
+        return _refused(BadRequest(detail if came is None else f"{detail}, got {came[:40]!r}", field=key))
     if error.status_code == 413:
         return _refused(TooLarge(error.detail))
     return _refused(BadRequest(error.detail))
