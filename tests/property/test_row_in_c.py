@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from bhavcast.board import encode
 from bhavcast.board.board import Row
 from bhavcast.domain import field
+from bhavcast.domain.change import Change
 from bhavcast.domain.field import Kind
 from bhavcast.domain.instrument import Instrument
 from bhavcast.domain.shape import Shape
@@ -61,6 +62,42 @@ def test_a_delta_is_the_same(changes, scale, numbers, since):
         it.put(rev, values)
     wire = encode.delta(it, shape, since)
     assert in_c(it, shape, since) == (b"" if wire is None else msgspec.json.encode(wire))
+
+
+@given(st.lists(VALUES, min_size=1, max_size=4), st.integers(0, 150), st.sampled_from([field.LTP, field.FULL]))
+def test_many_deltas_are_those_of_each(values, count, numbers):
+    rows = [row() for _ in range(count)]
+    for rev, it in enumerate(rows, 1):
+        it.put(rev, values[rev % len(values)])
+    rows += [row(symbol="₹")]
+    shape = Shape(numbers)
+    each = [encode.Encoder(shape).delta(it, 20) for it in rows]
+    assert encode.Encoder(shape).deltas(rows, 20) == each
+    assert [None if it.symbol == "₹" else one for it, one in zip(rows, each, strict=True)] == _row.deltas(
+        rows, 20, encode.columns(shape)
+    )
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), VALUES), max_size=200))
+def test_a_message_is_taken_over_as_its_changes_one_by_one(changes):
+    rows, others = ({str(n): row(symbol=str(n)) for n in range(6)} for _ in range(2))
+    told = [Change(str(n), rev, values) for rev, (n, values) in enumerate(changes, 1)]
+    assert _row.take(rows, told) == [rows[each.symbol] for each in told]
+    for each in told:
+        others[each.symbol].put(each.rev, each.values)
+    for symbol, it in rows.items():
+        assert (it.rev, it.values, it.revs) == (others[symbol].rev, others[symbol].values, others[symbol].revs)
+
+
+def test_a_message_with_what_is_no_row_is_refused():
+    with pytest.raises(KeyError, match="9"):
+        _row.take({"5": row()}, [Change("5", 1, {}), Change("9", 2, {})])
+    with pytest.raises(AttributeError):
+        _row.take({"5": object()}, [Change("5", 1, {})])
+    with pytest.raises(AttributeError):
+        _row.deltas([object()], 1, encode.columns(Shape()))
+    with pytest.raises(IndexError):
+        _row.take({"5": row()}, [Change("5", 1, {99: 1})])
 
 
 @given(st.lists(VALUES, max_size=4))

@@ -165,6 +165,16 @@ class Encoder:
             written = _row.delta(row.symbol, row.divisor, row.values, row.revs, row.rev, since, self._columns)
             if written is not None:
                 return written
+        return self._in_python(row, since)
+
+    def deltas(self, rows: list[Row], since: int) -> list[bytes]:
+        """Return `delta` of each row."""
+        if self._columns is None:
+            return [self._in_python(row, since) for row in rows]
+        written = _row.deltas(rows, since, self._columns)
+        return [self._in_python(row, since) if each is None else each for row, each in zip(rows, written, strict=True)]
+
+    def _in_python(self, row: Row, since: int) -> bytes:
         wire = delta(row, self.shape, since)
         return b"" if wire is None else self._encode(wire)
 
@@ -199,6 +209,10 @@ class WholeRows:
         """Return the whole row if one of the fields shown changed after `since`, or nothing."""
         revs = row.revs
         return self.full(row) if any(revs[number] > since for number in self.shape.numbers) else b""
+
+    def deltas(self, rows: list[Row], since: int) -> list[bytes]:
+        """Return `delta` of each row."""
+        return [self.delta(row, since) for row in rows]
 
     def forget(self) -> None:
         """Drop what is kept: a new epoch may have redefined instruments."""

@@ -44,6 +44,9 @@ class Encoder(Protocol):
     def delta(self, row: Any, since: int) -> bytes:
         """Return the fields that changed after a revision; nothing if none did."""
 
+    def deltas(self, rows: list[Any], since: int) -> list[bytes]:
+        """Return `delta` of each row."""
+
     def forget(self) -> None:
         """Drop what is kept."""
 
