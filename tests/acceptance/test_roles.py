@@ -31,15 +31,20 @@ ROLES = ("redis", "ingest", "gateway-1", "gateway-2", "frontend")
 
 
 @pytest.fixture
-def system(tmp_path: Path) -> Iterator[System]:
+def stopped(tmp_path: Path) -> Iterator[System]:
     if embedded.find() is None:
         pytest.skip("no redis-server or valkey-server (on Debian and Ubuntu: apt install redis-server)")
     running = System(
         tmp_path / "data", "--scrips", "200", "--rate", "100", bus="embedded", BHAVCAST_GATEWAY_WORKERS="2"
     )
-    running.up("--at", "10:30:00")
     yield running
     running.end()
+
+
+@pytest.fixture
+def system(stopped: System) -> System:
+    stopped.up("--at", "10:30:00")
+    return stopped
 
 
 def roles(system: System) -> dict[str, dict[str, Any]]:
@@ -181,6 +186,50 @@ async def test_a_hangup_makes_every_role_read_the_level_of_the_log_again(system)
     system.send(signal.SIGHUP)
     await until(lambda: " ".join(system.said).count("the configuration cannot be used") == 4)
     await moves(system)
+
+
+async def test_an_operator_reaches_the_ingest_through_any_gateway(stopped):
+    system = stopped
+    made = call("keys", "create", "--name", "desk", "--role", "operator", "--json", "--data", str(system.data))
+    headers = {"X-API-Key": json.loads(made.stdout)["key"]}
+    await asyncio.to_thread(system.up, "--at", "10:30:00")
+
+    async def ask(method: str, path: str, want: int, body: dict[str, str] | None = None) -> Any:
+        """On a connection of its own, which comes to one gateway or another."""
+        async with httpx.AsyncClient(trust_env=False, headers=headers) as http:
+            answer = await http.request(method, f"{system.url}/api/admin/{path}", json=body)
+        assert answer.status_code == want, answer.text
+        return answer.json()
+
+    async def feed_is(state: str) -> None:
+        ends = time.monotonic() + PATIENCE_S
+        while True:
+            async with httpx.AsyncClient(trust_env=False, headers=headers) as http:
+                answer = await http.get(f"{system.url}/api/feeds")
+            if answer.json()["feeds"]["sim"]["state"] == state:
+                return
+            assert time.monotonic() < ends, answer.text
+            await asyncio.sleep(0.05)
+
+    await feed_is("live")
+    assert await ask("POST", "feeds/sim/pause", 200) == {"source": "sim", "action": "pause"}
+    await feed_is("paused")
+    await ask("POST", "feeds/sim/resume", 200)
+    await feed_is("live")
+    assert (await ask("POST", "feeds/nse/pause", 404))["field"] == "source"
+    assert "the only one" in (await ask("POST", "feeds/sim/prefer", 409))["detail"]
+    assert (await ask("POST", "quarantine/17/release", 400))["field"] == "id"
+    level = await ask("POST", "log-level", 200, {"level": "debug"})
+    assert (level["level"], level["reached"]) == ("debug", ["gateway", "ingest"])
+    record = [json.loads(line) for line in (system.data / "audit.jsonl").read_text().splitlines()]
+    acts = [(each["what"].rpartition("admin/")[2], each["outcome"]) for each in record if "admin" in each["what"]]
+    assert acts[:2] == [("feeds/sim/pause", "done"), ("feeds/sim/resume", "done")]
+
+    before = pid(system, "ingest")
+    os.kill(before, signal.SIGKILL)
+    await until(lambda: roles(system)["ingest"]["state"] == "up" and pid(system, "ingest") != before)
+    await ask("POST", "feeds/sim/pause", 200)
+    await feed_is("paused")
 
 
 def test_no_secret_is_in_an_argument_and_its_files_are_this_users_alone(system):

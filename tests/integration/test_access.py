@@ -48,9 +48,8 @@ class Told:
         self.done.append(("release", entry_id))
         return {"id": entry_id, "symbol": "500325", "rule": "band"}
 
-    def log_level(self, level):
+    async def log_level(self, level):
         self.done.append(("log_level", level))
-        return "info"
 
 
 def guarded(keyring=None, **allowance):
@@ -217,13 +216,22 @@ async def test_an_event_stream_needs_a_key_too():
 # -- operators ----------------------------------------------------------------------------------------------------------
 
 
-async def test_what_operators_do_is_done_and_on_record_and_so_is_what_others_tried():
+@pytest.fixture
+def level_at_rest():
+    """What a test does to the level of the log of this process ends with it."""
+    before = logs.set_level("info")
+    yield
+    logs.set_level(before)
+
+
+async def test_what_operators_do_is_done_and_on_record_and_so_is_what_others_tried(level_at_rest):
     control = Told()
     async with Venue(keeper=guarded(), control=control) as venue:
         level = "/api/admin/log-level"
         assert (await post(venue, level, OPS_KEY, body=b'{"level":"debug"}')).told == {
             "level": "debug",
             "before": "info",
+            "reached": ["gateway", "ingest"],
         }
         assert (await post(venue, "/api/admin/feeds/sim/pause", OPS_KEY)).status == 200
         assert (await post(venue, "/api/admin/feeds/sim/resume", OPS_KEY)).status == 200
@@ -254,13 +262,22 @@ async def test_a_level_that_is_none_is_refused_by_name(body):
         ] == "level"
 
 
+async def test_a_level_that_does_not_reach_the_ingest_is_the_gateways_all_the_same_and_both_is_said(level_at_rest):
+    async with Venue(keeper=guarded()) as venue:
+        told = (await post(venue, "/api/admin/log-level", OPS_KEY, body=b'{"level":"error"}')).told
+        assert told["reached"] == ["gateway"]
+        assert "ask one on the ingest's host" in told["missed"]["ingest"]
+        assert logs.set_level("info") == "error"
+
+
 async def test_an_admin_route_has_its_method():
     async with Venue(keeper=guarded(), control=Told()) as venue:
         answer = await venue.read("/api/admin/drain", OPS_KEY)
         answer.refused(405, "method_not_allowed")
         assert answer.header("allow") == "POST, OPTIONS"
         (await post(venue, "/api/admin/feeds/sim/explode", OPS_KEY)).refused(404, "not_found")
-        (await post(venue, "/api/admin/quarantine/x/release", OPS_KEY)).refused(400, "bad_request")
+        for nothing in ("x", "9" * 20):
+            (await post(venue, f"/api/admin/quarantine/{nothing}/release", OPS_KEY)).refused(400, "bad_request")
 
 
 async def test_who_drains_sends_every_stream_away_and_leaves_health_alone():

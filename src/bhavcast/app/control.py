@@ -1,12 +1,13 @@
 """What an operator can do to the sources and the guard of this process."""
 
 import asyncio
-from typing import Any, Final, Literal, cast
+from typing import Any, Final
 
 from bhavcast.domain.errors import BhavcastError, Conflict, UnknownSource
 from bhavcast.feeds.supervisor import Supervised
 from bhavcast.flow import Ingest
 from bhavcast.telemetry import log as logs
+from bhavcast.telemetry.log import Level
 
 WITHIN_S: Final = 5.0
 
@@ -33,6 +34,7 @@ class LineControl:
     async def release(self, entry_id: int) -> dict[str, Any]:
         """Believe a quarantined tick after all, between two batches; return what it was."""
         line = self._line
+        self._leading()
         done: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
 
         async def act() -> None:
@@ -54,11 +56,19 @@ class LineControl:
         except TimeoutError:
             raise Conflict(f"expected the ingest to take it up within {WITHIN_S:g} s, and it did not") from None
 
-    def log_level(self, level: str) -> str:
-        """Log from this level on; return the one before."""
-        return logs.set_level(cast(Literal["debug", "info", "warning", "error"], level))
+    async def log_level(self, level: Level) -> None:
+        """Log from this level on."""
+        logs.set_level(level)
+
+    def _leading(self) -> None:
+        if self._line.orphan is not None:
+            raise Conflict(
+                f"expected the ingest that writes, and this one may not any more ({self._line.orphan}): ask a gateway on "
+                "the host of the one that does"
+            )
 
     def _known(self, source: str) -> None:
+        self._leading()
         ours = self._line.feed.source.name
         if source != ours:
             raise UnknownSource(

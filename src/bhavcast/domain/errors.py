@@ -262,3 +262,13 @@ class FeedFailed(BhavcastError):
     """A source stopped for a reason that waiting may cure."""
 
     code, status, temporary = "feed_failed", 503, True
+
+
+def again(code: str, detail: str, field: str | None = None) -> BhavcastError:
+    """Return an error as another process raised it; of the root's kind if its own is made of more than these."""
+    kinds = [BhavcastError]
+    for kind in kinds:
+        if kind.code == code and kind.__init__ is BhavcastError.__init__:
+            return kind(detail, field=field)
+        kinds += kind.__subclasses__()  # parents come before what shares their code
+    return BhavcastError(detail, field=field)

@@ -2,6 +2,8 @@
 
 from typing import Any, Protocol
 
+from bhavcast.telemetry.log import Level
+
 
 class Control(Protocol):
     """Reaches what lies behind the bus. Each raises UnknownSource, BadRequest or Conflict with the reason."""
@@ -18,5 +20,5 @@ class Control(Protocol):
     async def release(self, entry_id: int) -> dict[str, Any]:
         """Believe a quarantined tick after all; return what it was."""
 
-    def log_level(self, level: str) -> str:
-        """Log from this level on; return the one before."""
+    async def log_level(self, level: Level) -> None:
+        """Have what lies behind the bus log from this level on."""

@@ -37,6 +37,7 @@ from bhavcast.gateway.access_log import shown
 from bhavcast.gateway.control import Control
 from bhavcast.gateway.gateway import Gateway
 from bhavcast.gateway.protocol import JSON, MAX_HZ, MSGPACK
+from bhavcast.telemetry import log as logs
 from bhavcast.telemetry.metrics import Exposition
 
 log = structlog.get_logger()
@@ -490,7 +491,7 @@ async def sign_out(request: Request[Any, Any, Any]) -> Response[None]:
 def _control(request: Request[Any, Any, Any]) -> Control:
     control: Control | None = request.app.state.control
     if control is None:
-        raise Conflict("expected the process that has the sources: this gateway runs without them")
+        raise Conflict("expected an ingest that this gateway reaches, and it has none: ask one on the ingest's host")
     return control
 
 
@@ -509,22 +510,29 @@ async def drain(request: Request[Any, Any, Any]) -> dict[str, Any]:
     "/api/admin/log-level",
     tags=["Operation"],
     status_code=200,
-    responses=_responses(dict[str, Any], {"level": "debug"}),
+    responses=_responses(dict[str, Any], {"level": "debug", "before": "info", "reached": ["gateway", "ingest"]}),
 )
 async def log_level(request: Request[Any, Any, Any]) -> dict[str, Any]:
-    """Log from another level on, until the next start: `{"level": "debug"}`, or info, warning, error."""
+    """Log from another level on, until the next start: `{"level": "debug"}`, or info, warning, error.
+
+    This gateway does, and the ingest where it is reached; `missed` says why it was not.
+    """
     body = await request.body()
     try:
-        level = msgspec.json.decode(body, type=dict[Literal["level"], Literal["debug", "info", "warning", "error"]])[
-            "level"
-        ]
+        level = msgspec.json.decode(body, type=dict[Literal["level"], logs.Level])["level"]
     except (msgspec.DecodeError, LookupError):
         raise BadRequest(
             f'expected {{"level": "debug"}}, or info, warning or error, got {body[:80].decode(errors="replace")!r}',
             field="level",
         ) from None
     _aims(request, level)
-    return {"level": level, "before": _control(request).log_level(level)}
+    told: dict[str, Any] = {"level": level, "before": logs.set_level(level), "reached": ["gateway"]}
+    try:
+        await _control(request).log_level(level)
+    except BhavcastError as error:
+        return {**told, "missed": {"ingest": error.detail}}
+    told["reached"].append("ingest")
+    return told
 
 
 @post(
@@ -555,7 +563,8 @@ async def feed_action(
 )
 async def release(
     request: Request[Any, Any, Any],
-    entry: Annotated[str, Parameter(description="Id of a tick in quarantine, as /api/feeds has it.", max_length=20)],
+    # 19 digits fit into 64 bits, which is what JSON between processes carries.
+    entry: Annotated[str, Parameter(description="Id of a tick in quarantine, as /api/feeds has it.", max_length=19)],
 ) -> dict[str, Any]:
     """Believe a quarantined tick after all: it goes on the board, and its like is believed from there on."""
     if not (entry.isascii() and entry.isdigit()):

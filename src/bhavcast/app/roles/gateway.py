@@ -11,6 +11,7 @@ from bhavcast.app import supervise
 from bhavcast.app.access import refuse_open_house
 from bhavcast.app.bus import choose_bus
 from bhavcast.app.config import Config
+from bhavcast.app.control_socket import SocketControl
 from bhavcast.app.keys import KeyWatch, open_keyring
 from bhavcast.app.listening import bind, listening, url_of
 from bhavcast.app.notify import notify
@@ -46,7 +47,7 @@ async def serve(config: Config, reread: Callable[[], Config]) -> int:
         gateway.roles = functools.partial(supervise.read, run_folder(config.data))
     gate = Gate(hosts(config), config.allowed_origins, frontend_port=config.frontend_port)
     accesses = AccessLog(enabled=config.access_log)
-    server = gateway_server(config, gateway, bound, gate, pages.load(), accesses, tls, bus)
+    server = gateway_server(config, gateway, bound, gate, pages.load(), accesses, tls, bus, SocketControl(config.data))
     own = url_of(config.host, bound.getsockname()[1], tls=tls is not None)
 
     async def answer() -> None:

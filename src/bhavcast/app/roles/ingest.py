@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 from bhavcast.app.build import build
 from bhavcast.app.config import Config
+from bhavcast.app.control import LineControl
+from bhavcast.app.control_socket import listening
 from bhavcast.app.line import keep_archive, run_ingest, sync
 from bhavcast.app.notify import notify
 from bhavcast.app.process import reload_on_hangup, settle, stop_on_signals, until
@@ -19,9 +21,10 @@ async def serve(config: Config, reread: Callable[[], Config]) -> int:
     async def lead() -> None:
         notify(STATUS="waiting for the lease")
         await recover(parts.line, parts.recovery, parts.writer)
-        settle()
-        notify(READY="1", STATUS=f"writing epoch {parts.line.board.epoch}")
-        await run_ingest(parts.line)
+        async with listening(config.data, LineControl(parts.line)):
+            settle()
+            notify(READY="1", STATUS=f"writing epoch {parts.line.board.epoch}")
+            await run_ingest(parts.line)
 
     async def finish() -> None:
         notify(STOPPING="1")
