@@ -97,6 +97,8 @@ def test_what_goes_into_a_pipe_has_no_colour_and_no_boxes(arguments, tmp_path):
         (["up", "--prot", "1"], "Did you mean --port?"),
         (["up", "--port", "x"], "port in --port — expected a whole number from 0 to 65535, got 'x'"),
         (["up", "--host", "0.0.0.0"], "while there are no keys, got '0.0.0.0'"),
+        (["serve", "gateway"], "bus.url — expected the address of a Redis, got nothing"),
+        (["serve", "ingest"], "bus.url — expected the address of a Redis, got nothing"),
         (["keys", "revoke"], "expected one key or more, got none"),
         (["up", "--config", "nowhere.toml"], "nowhere.toml — expected a configuration file"),
         (["serve", "nothing"], "nothing"),
@@ -115,8 +117,6 @@ def test_wrong_usage_ends_with_2_and_says_what_was_expected(arguments, said, tmp
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["serve", "gateway"], "need the Redis bus"),
-        (["serve", "ingest"], "need the Redis bus"),
         (["serve", "monitor"], "not part of this version"),
         (["bench"], "expected to be called within a checkout of Bhavcast"),
         (["quote", "TCS", "--url", NOWHERE], "does not answer"),

@@ -9,8 +9,10 @@ from typing import Final
 
 import structlog
 
+from bhavcast.app.access import refuse_open_house
 from bhavcast.app.config import FILE_VARIABLE, Config, Loaded
 from bhavcast.app.greeting import greet
+from bhavcast.app.keys import open_keyring
 from bhavcast.app.listening import reserve, url_of
 from bhavcast.app.notify import notify
 from bhavcast.app.supervise import Role, Supervisor
@@ -31,6 +33,7 @@ def up(loaded: Loaded, file: str | None, reread: Callable[[], Config]) -> int:
     """Run the whole system; return the exit code. `file` is the configuration file that was named."""
     config = loaded.config
     logs.configure(config.log_format, config.log_level)
+    refuse_open_house(config, open_keyring(config))  # before anything listens
     program = None
     if config.bus.kind != "memory" and not config.bus.url:
         program = embedded.find()

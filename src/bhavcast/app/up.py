@@ -5,7 +5,6 @@ import socket
 from collections.abc import Callable
 
 from bhavcast.access.keyring import Keyring
-from bhavcast.app.access import refuse_open_house
 from bhavcast.app.build import Parts, build
 from bhavcast.app.config import Config
 from bhavcast.app.control import LineControl
@@ -27,7 +26,6 @@ from bhavcast.gateway.server import GatewayServer
 def run(config: Config, reread: Callable[[], Config]) -> int:
     """Run everything that the configuration asks for; return the exit code. `reread` reads the configuration again."""
     keyring = open_keyring(config)
-    refuse_open_house(config, keyring)
     tls = certificate(config)
     parts = build(config)
     listeners = [listen(config.host, config.port, "port"), listen(config.host, config.frontend_port, "frontend_port")]
