@@ -168,7 +168,9 @@ async def test_a_request_that_does_not_come_whole_is_sent_away_and_the_others_ha
                 await slow.send(begun[-1:] if begun == b"\r\n" else b"")
         told = await ended
         # Where an application is being asked already, the end of the connection says it.
-        assert told.startswith((b"HTTP/1.1 408", b"HTTP/1.1 405")) or b"POST" in begun
+        # Who still sends may be cut off before it has read the answer.
+        cut_off = begun == b"\r\n" and not told
+        assert told.startswith((b"HTTP/1.1 408", b"HTTP/1.1 405")) or b"POST" in begun or cut_off
         assert b"500325" not in told
 
 
