@@ -43,17 +43,27 @@ class PlayedBus:
         if self._reader is not None:
             raise RuntimeError("the feeder gives one snapshot: the gateway lost its place on the bus")
         self._reader, self._writer = await asyncio.open_unix_connection(self._path, limit=2**20)
-        return msgspec.msgpack.decode(await self._next(), type=Snapshot)
-
-    async def _next(self) -> bytes:
-        assert self._reader
-        length = int.from_bytes(await self._reader.readexactly(LENGTH), "big")
-        return await self._reader.readexactly(length)
+        self._messages = self._read(self._reader)
+        return msgspec.msgpack.decode(await anext(self._messages), type=Snapshot)
 
     async def follow(self, after: Position) -> AsyncIterator[Message]:
         """Yield every message after the snapshot."""
-        while True:
-            yield self._decoder.decode(await self._next())
+        async for encoded in self._messages:
+            yield self._decoder.decode(encoded)
+
+    async def _read(self, reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
+        """Yield whole messages; as many as have come are read at once, as from any bus."""
+        held = b""
+        while piece := await reader.read(2**18):
+            held, at = held + piece, 0
+            while (start := at + LENGTH) <= len(held):
+                end = start + int.from_bytes(held[at:start])
+                if end > len(held):
+                    break
+                yield held[start:end]
+                at = end
+            held = held[at:]
+        raise ConnectionResetError("the feeder is gone")
 
     async def want(self, gateway: str, symbols: frozenset[str]) -> None:
         """Nobody is told: everything ticks here."""
