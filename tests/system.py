@@ -1,5 +1,6 @@
 """`bhavcast up`, as a user starts it, for every test that needs the whole system."""
 
+import json
 import os
 import re
 import signal
@@ -57,6 +58,11 @@ class System:
                 setattr(self, "url" if found[1] == "page" else "frontend", found[2])
             if "Ctrl-C" in line:
                 is_up.set()
+
+    def keys(self, *arguments: str) -> Any:
+        """Change its keys; return what the command says."""
+        command = [BHAVCAST, "keys", *arguments, "--json", "--data", str(self.data)]
+        return json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
 
     def send(self, number: signal.Signals) -> None:
         assert self.process is not None

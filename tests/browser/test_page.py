@@ -48,7 +48,7 @@ def open_live(tab: Tab, url: str) -> None:
     until(tab, "ten prices", lambda: len(shown_prices(tab)) == 10)
 
 
-@pytest.mark.parametrize("where", ["gateway", "frontend"])
+@pytest.mark.parametrize("where", ["url", "frontend"])
 def test_the_page_shows_moving_prices_and_what_they_are_worth(system, open_tab, where):
     tab = open_tab()
     open_live(tab, getattr(system, where) + "/")
@@ -69,7 +69,7 @@ def test_the_page_shows_moving_prices_and_what_they_are_worth(system, open_tab, 
     tab.assert_content(system.url, system.frontend)
 
 
-@pytest.mark.parametrize("where", ["gateway", "frontend"])
+@pytest.mark.parametrize("where", ["url", "frontend"])
 def test_the_page_survives_the_gateway_without_a_reload(system, open_tab, where):
     tab = open_tab()
     open_live(tab, getattr(system, where) + "/")
@@ -198,7 +198,7 @@ def test_the_reference_lists_the_routes_and_tries_them(system, open_tab):
         tab.assert_content(system.url, system.frontend)
 
 
-@pytest.mark.parametrize("where", ["gateway", "frontend"])
+@pytest.mark.parametrize("where", ["url", "frontend"])
 def test_whoever_has_a_key_signs_in_and_out_and_a_revoked_key_ends_it(system, open_tab, where):
     text = system.keys("create", "--name", "desk")["key"]
     deadline = time.monotonic() + 5
