@@ -39,7 +39,7 @@ class Tab:
         self.origins: set[str] = set()
         self.sent: list[str] = []
         self.complaints: list[str] = []
-        self.expected_complaint = ""
+        self.expected_complaint: str | tuple[str, ...] = ""
         self.page.add_init_script(
             "window.violations = [];"
             "addEventListener('securitypolicyviolation', (e) => violations.push(`${e.violatedDirective} ${e.blockedURI}`));"
@@ -61,7 +61,8 @@ class Tab:
     def _console(self, message: ConsoleMessage) -> None:
         if message.type not in ("error", "warning"):
             return
-        if not self.expected_complaint or self.expected_complaint not in message.text:
+        expected = self.expected_complaint
+        if not any(each and each in message.text for each in ((expected,) if isinstance(expected, str) else expected)):
             self.complaints.append(message.text)
 
     def assert_content(self, *origins: str) -> None:
