@@ -208,7 +208,7 @@ class Edge:
         with structlog.contextvars.bound_contextvars(request_id=seen.request_id):
             try:
                 await self._route(scope, headers, receive, outgoing)
-            except Exception as error:
+            except Exception as error:  # the edge of the service: told to the client as a number, to the log whole
                 incident = secrets.token_hex(8)
                 log.error("fault", incident=incident, route=shown(scope["path"]), exc_info=error)
                 if seen.status is not None and waiting is None:
