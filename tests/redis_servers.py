@@ -174,7 +174,7 @@ def acl_user(folder: Path) -> Cast:
     """A user that may do what docs/explanation/bus.md says it must be allowed to, and no more."""
     cast = on_socket(redis_binary(), folder)
     rules = "on ~{bhavcast}:* -@all +eval +info +get +set +del +exists +hget +hset +hdel +hlen +hexists +hgetall +xadd"
-    rules += " +xread +time +pexpire +wait"
+    rules += " +xread +time +pexpire +pttl +wait"
     cast.servers[0].client.execute_command("ACL", "SETUSER", "bhavcast", f">{PASSWORD}", *rules.split())
     address = Address.parse(str(cast.address), username="bhavcast", password=lambda: PASSWORD)
     return Cast(address, cast.servers)

@@ -133,7 +133,7 @@ def test_a_change_that_fails_changes_nothing(desk, config):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{", b'{"version":2,"keys":[]}', b'{"version":1,"keys":[{"id":1}]}', b"\xff"]
+    "content", [b"", b"{", b'{"version":1,"keys":[],"more":1}', b'{"version":1,"keys":[{"id":1}]}', b"\xff"]
 )
 def test_what_is_no_key_file_is_refused_and_left_alone(config, content):
     config.data.mkdir()

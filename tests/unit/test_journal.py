@@ -63,7 +63,7 @@ def written(directory: Path, count: int = 5) -> tuple[Path, list[Message]]:
 
 def test_the_documented_bytes_of_the_pointer_are_the_real_ones():
     pointer = layout.Pointer(803198, sound=True)
-    assert pointer.pack().hex(" ") == "00 00 00 00 00 0c 41 7e 01 1b 3c 28 0f"
+    assert pointer.pack().hex(" ") == "02 00 00 00 00 00 0c 41 7e 01 1a 4a 84 ea"
     assert layout.unpack_pointer(pointer.pack()) == pointer
 
 

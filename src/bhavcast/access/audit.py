@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
+from bhavcast.domain.format import AUDIT
 from bhavcast.telemetry.clock import Clock
 
 NAME: Final = "audit.jsonl"
@@ -15,8 +16,12 @@ _IST: Final = datetime.timezone(datetime.timedelta(hours=5, minutes=30))
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What was done. `at`: ISO 8601, IST; `where`: an address, or `command line`; `outcome`: `done`, or an error's code."""
+    """What was done. `at`: ISO 8601, IST; `where`: an address, or `command line`; `outcome`: `done`, or an error's code.
 
+    `v`: the version of this line. Lines of the first days had none: they are of version 1.
+    """
+
+    v: int
     at: str
     who: str
     role: str
@@ -38,7 +43,7 @@ class AuditLog:
     def record(self, **what: Any) -> Entry:
         """Add an entry of this moment; raise OSError where it could not be made durable."""
         at = datetime.datetime.fromtimestamp(self._clock.wall_ms() / 1000, _IST)
-        entry = Entry(at=at.isoformat(timespec="milliseconds"), **what)
+        entry = Entry(v=AUDIT.written, at=at.isoformat(timespec="milliseconds"), **what)
         fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, MODE)
         try:
             os.write(fd, msgspec.json.encode(entry) + b"\n")  # one write: entries of two processes never mix

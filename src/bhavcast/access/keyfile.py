@@ -16,6 +16,7 @@ import msgspec
 
 from bhavcast.domain.access import Key
 from bhavcast.domain.errors import BadFile
+from bhavcast.domain.format import KEYS
 
 NAME: Final = "keys.json"
 MODE: Final = 0o600
@@ -24,18 +25,27 @@ Stamp = tuple[int, int, int]
 
 
 class _Content(msgspec.Struct, forbid_unknown_fields=True):
+    """What is in it. A name that is not known is refused: it may say that a key opens less."""
+
     version: int
     keys: list[Key]
 
 
+class _Versioned(msgspec.Struct):
+    version: int
+
+
 class KeyFile:
-    """The key file of one data folder."""
+    """The key file of one data folder.
+
+    `read` and `change` raise BadFile where it is no key file, UnknownFormat where this program does not read its version.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / NAME
 
     def read(self) -> list[Key]:
-        """Return the keys, none where there is no file; raise BadFile where it is no key file of ours."""
+        """Return the keys, none where there is no file."""
         try:
             content = self.path.read_bytes()
         except FileNotFoundError:
@@ -43,12 +53,10 @@ class KeyFile:
         except OSError as error:
             raise BadFile(f"{self.path}: {error.strerror}") from error
         try:
-            read = msgspec.json.decode(content[:MOST_BYTES], type=_Content)
+            KEYS.check(msgspec.json.decode(content[:MOST_BYTES], type=_Versioned).version, str(self.path))
+            return msgspec.json.decode(content[:MOST_BYTES], type=_Content).keys
         except msgspec.DecodeError as error:
             raise BadFile(f"{self.path} — expected a key file, got: {error}") from error
-        if read.version != 1:
-            raise BadFile(f"{self.path} — expected version 1, got {read.version}: it is of a newer Bhavcast")
-        return read.keys
 
     def stamp(self) -> Stamp | None:
         """Return what changes when the file does; None where there is none."""
@@ -79,7 +87,7 @@ class KeyFile:
             os.close(lock)
 
     def _write(self, keys: list[Key]) -> None:
-        content = msgspec.json.format(msgspec.json.encode(_Content(1, keys)), indent=1)
+        content = msgspec.json.format(msgspec.json.encode(_Content(KEYS.written, keys)), indent=1)
         aside = self.path.with_suffix(".new")
         aside.unlink(missing_ok=True)
         fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, MODE)

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from bhavcast import __version__
-from bhavcast.app import sources
+from bhavcast.app import sources, upgrade
 from bhavcast.app.bus import choose_bus, writer_of
 from bhavcast.app.config import Config
 from bhavcast.app.reference import was_asked
@@ -51,11 +51,17 @@ class Parts:
 
 
 def build(config: Config, clock: Clock | None = None, *, alone: bool = False) -> Parts:
-    """Read what the data directory holds and put the parts together; nothing runs yet. `alone`: see RedisBus."""
+    """Read what the data directory holds and put the parts together; nothing runs yet. `alone`: see RedisBus.
+
+    Raises:
+        NotTheWriter: another process writes there.
+        UnknownFormat: something in it was written by a Bhavcast too new, or too old, for this one. Nothing was touched.
+    """
     clock = clock or SystemClock()
     config.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     lease = DirectoryLease(config.data)
     lease.acquire()
+    upgrade.refuse(config.data)
     calendar = calendar_of(config)
     recovery = recover(config.data / "journal", boot_id())
     store = ReferenceStore(config.data / "reference")

@@ -26,6 +26,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from bhavcast.domain.errors import BadConfig
+from bhavcast.domain.format import CONFIG
 
 FILE_NAME: Final = "bhavcast.toml"
 PREFIX: Final = "BHAVCAST_"
@@ -559,6 +560,7 @@ def load(
     content = _read(path, must_exist=must_exist)
     over, over_origins = dict(values), {name: where for name, where in origins.items() if where != "default"}
     if content is not None:
+        _check_version(content, path)
         take(_from_file(content, path), path.parent, written=False)
         if not must_exist and "data" in content:
             raise BadConfig(
@@ -612,6 +614,14 @@ def _read(path: Path, *, must_exist: bool) -> dict[str, Any] | None:
         raise BadConfig(f"{path} — expected a readable configuration file in UTF-8, got: {error}") from None
     except tomllib.TOMLDecodeError as error:
         raise BadConfig(f"{path} — expected TOML, got: {error}") from None
+
+
+def _check_version(content: dict[str, Any], path: Path) -> None:
+    """Take the version out of a file; one without is of the present one, for people write them."""
+    version = content.pop("version", CONFIG.version)
+    if type(version) is not int:
+        raise BadConfig(f"version in {path} — expected a whole number, got {str(version)[:80]!r}", field="version")
+    CONFIG.check(version, str(path))
 
 
 def _from_file(content: Mapping[str, Any], path: Path, prefix: str = "") -> Iterator[tuple[Setting, object, str]]:

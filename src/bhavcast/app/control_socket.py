@@ -2,8 +2,8 @@
 
 A connection carries one request and its answer, each a line of JSON:
 
-    {"act":"pause","source":"sim"}
-    {"done":{}}     or     {"error":{"code":"unknown_source","detail":"expected a source of ...","field":"source"}}
+    {"v":1,"act":"pause","source":"sim"}
+    {"v":1,"done":{}}     or     {"v":1,"error":{"code":"unknown_source","detail":"expected a source of ...","field":"source"}}
 
 Who may connect is for the file system to say: the socket and its folder are this user's alone. Who did what is on the
 audit log of the gateway that asks.
@@ -24,6 +24,7 @@ from bhavcast.app.control import WITHIN_S
 from bhavcast.bus.embedded import run_folder
 from bhavcast.domain import errors
 from bhavcast.domain.errors import BadRequest, BhavcastError, Conflict, Unavailable
+from bhavcast.domain.format import CONTROL
 from bhavcast.gateway.control import Control
 from bhavcast.telemetry.log import Level
 
@@ -42,6 +43,7 @@ NOBODY: Final = (
 
 class _Pause(msgspec.Struct, tag="pause", tag_field="act", frozen=True, forbid_unknown_fields=True):
     source: str
+    v: int = CONTROL.written
 
     async def of(self, control: Control) -> dict[str, Any]:
         await control.pause(self.source)
@@ -50,6 +52,7 @@ class _Pause(msgspec.Struct, tag="pause", tag_field="act", frozen=True, forbid_u
 
 class _Resume(msgspec.Struct, tag="resume", tag_field="act", frozen=True, forbid_unknown_fields=True):
     source: str
+    v: int = CONTROL.written
 
     async def of(self, control: Control) -> dict[str, Any]:
         await control.resume(self.source)
@@ -58,6 +61,7 @@ class _Resume(msgspec.Struct, tag="resume", tag_field="act", frozen=True, forbid
 
 class _Prefer(msgspec.Struct, tag="prefer", tag_field="act", frozen=True, forbid_unknown_fields=True):
     source: str
+    v: int = CONTROL.written
 
     async def of(self, control: Control) -> dict[str, Any]:
         await control.prefer(self.source)
@@ -66,6 +70,7 @@ class _Prefer(msgspec.Struct, tag="prefer", tag_field="act", frozen=True, forbid
 
 class _Release(msgspec.Struct, tag="release", tag_field="act", frozen=True, forbid_unknown_fields=True):
     entry_id: int
+    v: int = CONTROL.written
 
     async def of(self, control: Control) -> dict[str, Any]:
         return await control.release(self.entry_id)
@@ -73,6 +78,7 @@ class _Release(msgspec.Struct, tag="release", tag_field="act", frozen=True, forb
 
 class _LogLevel(msgspec.Struct, tag="log_level", tag_field="act", frozen=True, forbid_unknown_fields=True):
     level: Level
+    v: int = CONTROL.written
 
     async def of(self, control: Control) -> dict[str, Any]:
         await control.log_level(self.level)
@@ -82,13 +88,18 @@ class _LogLevel(msgspec.Struct, tag="log_level", tag_field="act", frozen=True, f
 _Request = _Pause | _Resume | _Prefer | _Release | _LogLevel
 
 
+class _Versioned(msgspec.Struct):
+    v: int = CONTROL.version
+
+
 class _Error(msgspec.Struct, frozen=True):
     code: str
     detail: str
     field: str | None = None
 
 
-class _Answer(msgspec.Struct, frozen=True, omit_defaults=True):
+class _Answer(msgspec.Struct, frozen=True, kw_only=True):
+    v: int = CONTROL.written
     done: dict[str, Any] | None = None
     error: _Error | None = None
 
@@ -96,6 +107,7 @@ class _Answer(msgspec.Struct, frozen=True, omit_defaults=True):
 _encode = msgspec.json.Encoder().encode
 _request = msgspec.json.Decoder(_Request)
 _answer = msgspec.json.Decoder(_Answer)
+_versioned = msgspec.json.Decoder(_Versioned)
 
 
 def socket_of(data: Path) -> Path:
@@ -177,7 +189,9 @@ async def _serve(
 async def _asked(reader: asyncio.StreamReader, within_s: float) -> _Request:
     try:
         async with asyncio.timeout(within_s):
-            request: _Request = _request.decode(await reader.readuntil())
+            line = await reader.readuntil()
+            CONTROL.check(_versioned.decode(line).v, "a request of a gateway")
+            request: _Request = _request.decode(line)
             return request
     except TimeoutError:
         raise BadRequest(f"expected a line within {within_s:g} s") from None
@@ -244,6 +258,8 @@ async def _exchange(path: Path, request: _Request) -> _Answer:
     reader, writer = await asyncio.open_unix_connection(path, limit=LINE_BYTES)
     try:
         writer.write(_encode(request) + b"\n")
-        return _answer.decode(await reader.readuntil())
+        line = await reader.readuntil()
+        CONTROL.check(_versioned.decode(line).v, "the answer of the ingest")
+        return _answer.decode(line)
     finally:
         writer.close()

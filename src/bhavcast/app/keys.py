@@ -15,7 +15,7 @@ from bhavcast.access.keyfile import KeyFile
 from bhavcast.access.keyring import Keyring
 from bhavcast.app.config import IST, Config
 from bhavcast.domain.access import MAX_NAME, ROLES, Key, Role, digest, new_key
-from bhavcast.domain.errors import BadFile, BadRequest
+from bhavcast.domain.errors import BadFile, BadRequest, UnknownFormat
 from bhavcast.telemetry.clock import Clock, SystemClock
 
 log = structlog.get_logger()
@@ -182,7 +182,7 @@ class KeyWatch:
             return
         try:
             self._keyring.replace(self._file.read())
-        except BadFile as error:
+        except (BadFile, UnknownFormat) as error:
             log.error("the key file cannot be used; the keys before it stand", error=error.detail)
         else:
             log.info("keys", held=len(self._keyring))

@@ -10,7 +10,7 @@ import structlog
 
 from bhavcast.app.config import Config
 from bhavcast.app.notify import notify
-from bhavcast.domain.errors import BhavcastError
+from bhavcast.domain.errors import BhavcastError, UnknownFormat
 from bhavcast.telemetry import log as logs
 
 log = structlog.get_logger()
@@ -48,15 +48,22 @@ async def until(
     """Run until a signal comes or a part that must not end does; return the exit code.
 
     `finish` asks what serves to end; the others are not asked.
+
+    Raises:
+        UnknownFormat: what a part found was written by another Bhavcast; it is the caller's to tell.
     """
     tasks = {asyncio.create_task(each, name=name) for name, each in work.items()}
     waiting = asyncio.create_task(stop.wait(), name="stop")
     code, pending = 0, {*tasks, waiting}
+    refused: UnknownFormat | None = None
     while waiting in pending and code == 0:
         done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
         for task in done - {waiting}:
-            if task.get_name() != "welcome" or task.exception() is not None:
-                log.error("a part ended that must not", part=task.get_name(), exc_info=task.exception())
+            fault = task.exception()
+            if isinstance(fault, UnknownFormat):
+                refused, code = fault, 1
+            elif task.get_name() != "welcome" or fault is not None:
+                log.error("a part ended that must not", part=task.get_name(), exc_info=fault)
                 code = 1
     await finish()
     left = {*tasks, waiting}
@@ -67,6 +74,8 @@ async def until(
         _, left = await asyncio.wait(left, timeout=AGAIN_S)
         if left:
             log.info("some parts have not ended yet", parts=sorted(task.get_name() for task in left))
+    if refused is not None:
+        raise refused
     return code
 
 

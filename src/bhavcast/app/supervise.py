@@ -22,6 +22,8 @@ from typing import Any, Final, Literal
 import structlog
 
 from bhavcast.app import notify, tether
+from bhavcast.domain.errors import UnknownFormat
+from bhavcast.domain.format import ROLES
 from bhavcast.telemetry.clock import Clock
 
 log = structlog.get_logger()
@@ -291,23 +293,21 @@ class Supervisor:
             for child in self.children
         }
         part = self.folder / f"{FILE_NAME}.part"
-        part.write_text(json.dumps({"version": VERSION, "supervisor": os.getpid(), "roles": told}))
+        part.write_text(json.dumps({"version": ROLES.written, "supervisor": os.getpid(), "roles": told}))
         part.replace(self.folder / FILE_NAME)
 
 
 FILE_NAME: Final = "roles.json"
-VERSION: Final = 1
 
 
 def read(folder: Path) -> dict[str, dict[str, Any]]:
     """Return how the roles on a data folder are, by name; nothing where no supervisor runs or its words are not known."""
     try:
         told = json.loads((folder / FILE_NAME).read_bytes())
-        if told["version"] != VERSION:
-            return {}
+        ROLES.check(told["version"], FILE_NAME)
         os.kill(told["supervisor"], 0)
         roles: dict[str, dict[str, Any]] = told["roles"]
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, UnknownFormat):
         return {}
     return roles
 

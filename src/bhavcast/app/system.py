@@ -5,7 +5,6 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
 
 import structlog
 
@@ -18,13 +17,12 @@ from bhavcast.app.notify import notify
 from bhavcast.app.supervise import Role, Supervisor
 from bhavcast.bus import embedded
 from bhavcast.domain.errors import BadConfig
-from bhavcast.journal.lease import DirectoryLease
+from bhavcast.journal.lease import SUPERVISOR, DirectoryLease
 from bhavcast.telemetry import log as logs
 from bhavcast.telemetry.clock import SystemClock
 
 log = structlog.get_logger()
 
-LOCK: Final = "up.lock"
 # Who serves goes first, then who writes, then what both stand on; all within the time that init systems allow.
 SERVING, WRITING, STANDING = 2, 1, 0
 
@@ -58,7 +56,7 @@ async def _up(config: Config, program: Path | None, environment: dict[str, str])
     writer = DirectoryLease(config.data)
     writer.acquire()  # somebody else may write already: better said now, in one line, than by a child
     writer.release()
-    lease = DirectoryLease(config.data, LOCK)
+    lease = DirectoryLease(config.data, SUPERVISOR)
     lease.acquire()
     try:
         return await _run(config, program, environment)

@@ -13,7 +13,7 @@ from bhavcast.bus.port import Link
 from bhavcast.bus.scripts import Keys
 from bhavcast.bus.server import Server
 from bhavcast.domain.change import Message, Snapshot, decode
-from bhavcast.domain.errors import BusHole, Unavailable
+from bhavcast.domain.errors import BusHole, Unavailable, UnknownFormat
 from bhavcast.domain.position import Position
 from bhavcast.telemetry.clock import Clock
 
@@ -22,6 +22,7 @@ log = structlog.get_logger()
 BLOCK_MS: Final = 1000  # one canary's time
 MOST_ENTRIES: Final = 512
 FIRST_LOOK_S: Final = 0.05
+LOOK_AGAIN_S: Final = 1.0  # where another program would have to be put back first
 BELOW_S: Final = 5.0
 SILENT_S: Final = 3.0  # three canaries
 
@@ -41,10 +42,19 @@ class Follower:
     async def snapshot(self, after: Position) -> Snapshot:
         """Return everything; see the port."""
         below: tuple[float, Place] | None = None
+        refused = ""
         while True:
             place = await self._place()
             if place is not None and (place.rev >= after.rev or self._is_lost(place, below)):
-                found = mirror.read(await self._call("HGETALL", self._keys.board))
+                try:
+                    found = mirror.read(await self._call("HGETALL", self._keys.board))
+                except UnknownFormat as error:
+                    if error.detail != refused:
+                        refused = error.detail
+                        log.error("the bus cannot be understood here", why=refused)
+                    self._say("deaf")
+                    await self._server.wait(LOOK_AGAIN_S)
+                    continue
                 # Between the two a server may have gone back: look again.
                 if found is not None and found.rev >= place.rev:
                     self._hear()
@@ -85,6 +95,8 @@ class Follower:
         except BusHole:
             self.holes += 1
             raise
+        except UnknownFormat as error:
+            raise BusHole(error.detail) from error
 
     def _next(self, fields: dict[bytes, bytes], position: Position) -> Message:
         payload = fields.get(b"m")

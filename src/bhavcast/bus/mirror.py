@@ -10,14 +10,16 @@ from typing import Any, Final
 import msgspec
 
 from bhavcast.domain import field
-from bhavcast.domain.change import VERSION, Change, Message, RowImage, Snapshot
+from bhavcast.domain.change import VERSION, Change, Message, RowImage, Snapshot, known
 from bhavcast.domain.errors import BadRecord, BusHole
 from bhavcast.domain.field import Value, Values
+from bhavcast.domain.format import BUS
 from bhavcast.domain.instrument import Instrument
 from bhavcast.domain.position import Position
 
 ROW, FACT, INSTRUMENT = "r:", "f:", "i:"
 POSITION, FORMAT, MARKET, PLANNED = "_pos", "_format", "_market", "_planned"
+MOST_DIGITS: Final = 9  # of a version
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode_row: Final = msgspec.msgpack.Decoder(RowImage).decode
@@ -168,16 +170,23 @@ class Mirror:
         return fields
 
 
+def version_of(text: bytes | None) -> int:
+    """Read the field `_format`; raise UnknownFormat where this program does not read that version."""
+    found = int(text) if text is not None and text.isdigit() and len(text) <= MOST_DIGITS else 0
+    BUS.check(found, f"what the bus holds ({FORMAT} is {text!r})")
+    return found
+
+
 def read(fields: dict[bytes, bytes]) -> Snapshot | None:
     """Turn the hash into the snapshot it is; None where no epoch has begun.
 
     Raises:
-        BadRecord: it is of a format that this program does not know, or damaged.
+        UnknownFormat: it is of a version that this program does not read.
+        BadRecord: it is damaged.
     """
     if (where := fields.get(POSITION.encode())) is None:
         return None
-    if (version := fields.get(FORMAT.encode())) != str(VERSION).encode():
-        raise BadRecord(f"the bus holds format {version!r}; this program reads version {VERSION}")
+    version = version_of(fields.get(FORMAT.encode()))
     place = Place.parse(where)
     rows: dict[str, RowImage] = {}
     facts: dict[str, Any] = {}
@@ -187,7 +196,7 @@ def read(fields: dict[bytes, bytes]) -> Snapshot | None:
         for name, value in fields.items():
             kind, key = name[:2].decode(), name[2:].decode()
             if kind == ROW:
-                rows[key] = _decode_row(value)
+                rows[key] = known(_decode_row(value), version)
             elif kind == FACT:
                 facts[key] = _decode_fact(value)
             elif kind == INSTRUMENT:

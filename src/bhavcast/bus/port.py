@@ -45,6 +45,7 @@ class Bus(Protocol):
         Raises:
             NotTheWriter: another has it.
             Unavailable: the bus is out of reach.
+            UnknownFormat: what the bus holds is of a version that this program does not read.
         """
 
     async def begin(self, snapshot: Snapshot) -> None:
@@ -70,7 +71,8 @@ class Bus(Protocol):
         """Return everything at one position; wait for the first epoch if there is none yet.
 
         A bus that is below `after` is waited for, and believed only when it lives on below it for a while: then what
-        was above is lost.
+        was above is lost. One that speaks a version which this program does not read is waited for too: its writer may
+        be put back. Until then this reader is deaf.
 
         Raises:
             Unavailable: the bus was closed meanwhile.

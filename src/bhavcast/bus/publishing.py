@@ -7,6 +7,7 @@ from typing import Any, Final
 import structlog
 from redis.asyncio import Redis
 
+from bhavcast.bus import mirror
 from bhavcast.bus.address import FAILURES, execute
 from bhavcast.bus.mirror import POSITION, Mirror, Place
 from bhavcast.bus.port import Claim, Lead
@@ -14,6 +15,7 @@ from bhavcast.bus.scripts import LEAD, LEASE_MS, PUBLISH, RELEASE, RENEW, REPLAC
 from bhavcast.bus.server import Server, evaluate
 from bhavcast.domain.change import Message, Snapshot, encode
 from bhavcast.domain.errors import BadRecord, BusHole, NotTheWriter, Unavailable
+from bhavcast.domain.format import BUS, LEASE
 from bhavcast.domain.position import NOWHERE
 from bhavcast.telemetry.clock import Clock
 
@@ -25,6 +27,7 @@ REPLICATE_MS: Final = 500
 MOST_WAITING: Final = 1024  # messages that one call carries; beyond them Redis gets their sum
 BUSY: Final = 64  # messages waiting at which the writer waits too, if Redis was heard of this short while ago
 PATIENCE_S: Final = 0.25
+_VERSIONS: Final = (BUS.written, BUS.oldest, BUS.version, LEASE.written)
 
 
 class _Refused(Exception):
@@ -78,15 +81,17 @@ class Publisher:
         try:
             answer = await self._server.call(
                 lambda client: evaluate(
-                    client, LEAD, [keys.token, keys.lease, keys.board], *claim, LEASE_MS, int(self._alone)
+                    client, LEAD, [keys.token, keys.lease, keys.board], *claim, LEASE_MS, int(self._alone), *_VERSIONS
                 )
             )
-            counter, continues, run_id, where, self._replicas, why = answer
+            counter, continues, run_id, where, self._replicas, why, *form = answer
+            if form:
+                mirror.version_of(form[0])
             if not counter:
                 raise NotTheWriter(why.decode())
             self._token, self._writer = counter, claim.writer
             if self._replicas:  # a lease that a failover forgets would be given to a second writer
-                renewal = [keys.token, keys.lease], self._fence, LEASE_MS
+                renewal = [keys.token, keys.lease], self._fence, LEASE_MS, LEASE.written
                 await self._server.call(lambda client: self._replicated(client, RENEW, *renewal))
         except FAILURES as error:
             raise Unavailable(f"the bus is out of reach: {error}") from error
@@ -107,7 +112,8 @@ class Publisher:
             asked = self._clock.monotonic()
             keys, token = [self._keys.token, self._keys.lease], self._fence
             with contextlib.suppress(*FAILURES):  # said once by the server; the lease runs out by itself
-                if await self._server.call(lambda client: evaluate(client, RENEW, keys, token, LEASE_MS)):  # noqa: B023 - awaited before they change
+                renewal = keys, token, LEASE_MS, LEASE.written
+                if await self._server.call(lambda client: evaluate(client, RENEW, *renewal)):  # noqa: B023 - awaited before it changes
                     self._proved_until = asked + LEASE_MS / 1000
                 elif token == self._fence:
                     self._stop("another writer has the lease, or Redis lost it")

@@ -84,7 +84,7 @@ class RedisBus:
     async def wanted(self) -> frozenset[str]:
         """Return what all gateways ask for now; nothing where that cannot be known."""
         try:
-            told = await self._asking.call(lambda client: evaluate(client, WANTED, [self._keys.wants]))
+            told = await self._asking.call(lambda client: evaluate(client, WANTED, [self._keys.wants], self._want_ms))
         except FAILURES:
             return frozenset()
         return frozenset(symbol for symbols in told for symbol in symbols.decode().split(",") if symbol)

@@ -16,7 +16,7 @@ class Keys(NamedTuple):
     """Names of everything that one system keeps in Redis."""
 
     token: str  # counter:writer of whoever had the lease last; stays
-    lease: str  # is there while that writer is alive
+    lease: str  # version:writer, there while that writer is alive; it counts whatever it says
     board: str  # hash: the snapshot, with its position
     stream: str  # the messages
     wants: str  # hash: gateway -> expiry and symbols
@@ -27,12 +27,14 @@ class Keys(NamedTuple):
         return cls(*(f"{{{name}}}:{key}" for key in cls._fields))
 
 
-# -> {counter or 0, 1 if the epoch may go on, run id, _pos, replicas, why not}
+# -> {counter or 0, 1 if the epoch may go on, run id, _pos, replicas, why not, _format where that cannot be read}
 # A writer that another may still believe to be alive is waited for. That holds too for the first seconds of a server
 # that has just started, perhaps from an older dump without the lease: only where the last writer was this very
-# directory's, which is locked, or where nobody else can write (`alone`).
+# directory's, which is locked, or where nobody else can write (`alone`). A key expires by the wall clock of Redis: where
+# that was set back, the lease of one who is dead would stand for as long, so what is left of it is cut to its length.
 LEAD: Final = """
 local writer, known, epoch, run, lease, alone = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+local written, oldest, newest, lease_version = ARGV[7], tonumber(ARGV[8]), tonumber(ARGV[9]), ARGV[10]
 local info = redis.call('INFO', 'server')
 local here = string.match(info, 'run_id:(%w+)')
 local up = tonumber(string.match(info, 'uptime_in_seconds:(%d+)'))
@@ -40,9 +42,14 @@ local replicas = tonumber(string.match(redis.call('INFO', 'replication'), 'conne
 local token = redis.call('GET', KEYS[1])
 local pos = redis.call('HGET', KEYS[3], '_pos') or ''
 local counter, holder = 0, ''
-if token then counter, holder = string.match(token, '(%d+):(.*)') end
+if token then counter, holder = string.match(token, '^(%d+):(.*)$') end
+if not counter then return {0, 0, here, pos, replicas, 'the token is of a form that this program does not know'} end
+local form = redis.call('HGET', KEYS[3], '_format')
+local version = form and (tonumber(form) or 0) % 256
+if form and (version < oldest or version > newest) then return {0, 0, here, pos, replicas, 'format', form} end
 if holder ~= writer then
   if redis.call('EXISTS', KEYS[2]) == 1 then
+    if redis.call('PTTL', KEYS[2]) > tonumber(lease) then redis.call('PEXPIRE', KEYS[2], lease) end
     return {0, 0, here, pos, replicas, 'writer ' .. holder .. ' holds the lease'}
   end
   if alone == '0' and up <= lease / 1000 then
@@ -53,20 +60,21 @@ local why = ''
 if run ~= here then why = 'Redis has been started anew or another one took over'
 elseif token ~= known .. ':' .. writer then why = 'the lease was acquired anew'
 elseif string.sub(pos, 1, #epoch + 1) ~= epoch .. ':' or string.sub(pos, -#token - 1) ~= ':' .. token then
-  why = 'the bus holds another epoch' end
+  why = 'the bus holds another epoch'
+elseif form ~= written then why = 'the bus holds another version of its format' end
 if why == '' then counter = known
 else
   counter = math.max(counter, known) + 1
   redis.call('SET', KEYS[1], string.format('%d', counter) .. ':' .. writer)
 end
-redis.call('SET', KEYS[2], writer, 'PX', lease)
+redis.call('SET', KEYS[2], lease_version .. ':' .. writer, 'PX', lease)
 return {tonumber(counter), why == '' and 1 or 0, here, pos, replicas, why}
 """
 
 # -> 1, or 0 where another has it
 RENEW: Final = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-redis.call('SET', KEYS[2], string.match(ARGV[1], ':(.*)'), 'PX', ARGV[2])
+redis.call('SET', KEYS[2], ARGV[3] .. ':' .. string.match(ARGV[1], ':(.*)'), 'PX', ARGV[2])
 return 1
 """
 
@@ -116,14 +124,15 @@ if redis.call('HLEN', KEYS[1]) < tonumber(ARGV[4]) or redis.call('HEXISTS', KEYS
 end
 """
 
-# -> the symbols of every gateway whose wish stands; the others are forgotten
+# ARGV: the milliseconds that something is wanted. -> the symbols of every gateway whose wish stands; the others are
+# forgotten, also one that would stand longer: the clock was set back since.
 WANTED: Final = """
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local all, standing = redis.call('HGETALL', KEYS[1]), {}
 for i = 1, #all, 2 do
   local expiry, symbols = string.match(all[i + 1], '^(%d+) (.*)$')
-  if tonumber(expiry) > now then table.insert(standing, symbols) else redis.call('HDEL', KEYS[1], all[i]) end
+  if tonumber(expiry) > now and tonumber(expiry) <= now + ARGV[1] then table.insert(standing, symbols) else redis.call('HDEL', KEYS[1], all[i]) end
 end
 return standing
 """

@@ -6,7 +6,7 @@ from bhavcast.app.config_page import settings_page
 from bhavcast.cli.command import command
 from bhavcast.cli.flags import SettingFlags
 from bhavcast.cli.output import Exit, JsonFlag, json, report, say, table
-from bhavcast.domain.errors import BadConfig, BadFile
+from bhavcast.domain.errors import BadConfig, BadFile, UnknownFormat
 
 
 def show(*, as_json: JsonFlag = False, flags: SettingFlags | None = None) -> None:
@@ -41,7 +41,7 @@ def check(*, flags: SettingFlags | None = None) -> int:
     try:
         loaded = (flags or SettingFlags()).load()
         refuse_open_house(loaded.config, open_keyring(loaded.config))
-    except (BadConfig, BadFile) as error:
+    except (BadConfig, BadFile, UnknownFormat) as error:
         from bhavcast.cli.output import CommandError
 
         report(CommandError(error.detail))

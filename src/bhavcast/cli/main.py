@@ -23,6 +23,7 @@ COMMANDS: Final[dict[str, str]] = {
     "quote": "Print quotes from a running gateway.",
     "watch": "Show quotes as they change.",
     "verify": "Check a running system from outside.",
+    "upgrade": "Bring what a data folder holds to this version's formats.",
     "config": "Show, check or document the settings.",
     "bench": "Run the benchmarks, each against its baseline.",
     "version": "Print the version.",

@@ -204,6 +204,8 @@ def advice(error: "BhavcastError") -> tuple[str, Exit]:
             return "", Exit.WRONG
         case "bad_file":
             return "nothing has changed: what was there before still stands", Exit.WRONG
+        case "unknown_format":
+            return "docs/reference/formats.md lists the versions, and says how to go back", Exit.UNABLE
         case "not_the_writer":
             return "stop the other process that uses this data folder, or give another one with --data", Exit.UNABLE
     if error.temporary:

@@ -25,6 +25,7 @@ from bhavcast.client.events import (
     Update,
 )
 from bhavcast.domain.errors import BadRequest
+from bhavcast.domain.format import STREAM
 from bhavcast.domain.position import Position
 
 SYMBOLS_PER_MESSAGE: Final = 500
@@ -194,6 +195,9 @@ class State:
         self._drop_position()
 
     def _greet(self, message: dict[str, Any]) -> Iterator[Event]:
+        version = message.get("v")
+        if isinstance(version, int):
+            STREAM.check(version, "what the service speaks")
         self.greeted = True
         limits = message.get("limits")
         most = limits.get("symbols_per_message") if isinstance(limits, dict) else None
@@ -242,6 +246,7 @@ class State:
 
         Raises:
             BadFrame: it is not a message of the protocol. What was held stands.
+            UnknownFormat: it is of a version of the protocol that this client does not speak.
             Disorder: frames came out of order. What is held cannot be trusted.
         """
         return list(self._handle(frames.read(frame)))

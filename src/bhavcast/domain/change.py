@@ -8,10 +8,11 @@ import msgspec
 from bhavcast.domain import field
 from bhavcast.domain.errors import BadRecord, BusHole
 from bhavcast.domain.field import Value, Values
+from bhavcast.domain.format import BUS
 from bhavcast.domain.instrument import Instrument
 from bhavcast.domain.position import Position
 
-VERSION: Final = 1
+VERSION: Final = BUS.written
 # Microseconds of Unix time at least, so they fit eight bytes for a while.
 Rev = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
@@ -79,6 +80,13 @@ _What = TypeVar("_What", Message, Snapshot)
 _encode = msgspec.msgpack.Encoder().encode
 _decode_message = msgspec.msgpack.Decoder(Message).decode
 _decode_snapshot = msgspec.msgpack.Decoder(Snapshot).decode
+
+
+class _Versioned(msgspec.Struct):
+    version: int
+
+
+_decode_version = msgspec.msgpack.Decoder(_Versioned).decode
 # What a MessagePack decoder can say to arbitrary bytes (bad UTF-8 and times, unhashable keys, deep nesting included).
 UNDECODABLE: Final = (msgspec.DecodeError, ValueError, TypeError, OverflowError, RecursionError)
 
@@ -89,13 +97,16 @@ def encode(what: Message | Snapshot | RowImage | Instrument) -> bytes:
 
 
 def decode(payload: bytes | memoryview) -> Message:
-    """Read a message; raise BadRecord for anything else and for a version this program does not know."""
-    return _read(payload, _decode_message, "message")
+    """Read a message; raise BadRecord for anything else, UnknownFormat for a version that this program does not read."""
+    message = _read(payload, _decode_message, "message")
+    return message if message.version == VERSION else _known(message)
 
 
 def decode_snapshot(payload: bytes | memoryview) -> Snapshot:
-    """Read a snapshot; raise BadRecord for anything else and for a version this program does not know."""
+    """Read a snapshot; raise as `decode` does."""
     snapshot = _read(payload, _decode_snapshot, "snapshot")
+    if snapshot.version != VERSION:
+        snapshot = msgspec.structs.replace(snapshot, rows=[known(row, snapshot.version) for row in snapshot.rows])
     for row in snapshot.rows:
         if len(row.values) != len(row.revs) or len(row.values) > field.COUNT:
             raise BadRecord(f"row {row.symbol!r} has {len(row.values)} values and {len(row.revs)} revisions")
@@ -106,10 +117,36 @@ def _read(payload: bytes | memoryview, decoder: Callable[[bytes | memoryview], _
     try:
         what = decoder(payload)
     except UNDECODABLE as error:
+        _refuse_unknown(payload, name)
         raise BadRecord(f"not a {name}: {error}") from error
     if what.version != VERSION:
-        raise BadRecord(f"a {name} of version {what.version}; this program reads version {VERSION}")
+        BUS.check(what.version, f"a {name}")
     return what
+
+
+def _refuse_unknown(payload: bytes | memoryview, name: str) -> None:
+    """Raise UnknownFormat where a version stands in what cannot be read, and explains why."""
+    try:
+        found = _decode_version(payload).version
+    except UNDECODABLE:
+        return
+    BUS.check(found, f"a {name}")
+
+
+def _known(message: Message) -> Message:
+    """Leave out the fields that were added to this version of the format since; other additions were passed over."""
+    if not BUS.extended(message.version):
+        return message
+    known = ((each, {n: value for n, value in each.values.items() if n < field.COUNT}) for each in message.changes)
+    changes = [Change(each.symbol, each.rev, values) for each, values in known if values]
+    return msgspec.structs.replace(message, changes=changes)
+
+
+def known(row: RowImage, version: int) -> RowImage:
+    """Leave out the fields that were added to this version of the format since."""
+    if not BUS.extended(version):
+        return row
+    return RowImage(row.symbol, row.rev, row.values[: field.COUNT], row.revs[: field.COUNT])
 
 
 def refuse_redefinition(instruments: Iterable[Instrument], known: Callable[[str], Instrument | None]) -> None:

@@ -246,6 +246,12 @@ class BadRecord(BhavcastError):
         self.offset = offset
 
 
+class UnknownFormat(BadRecord):
+    """Something was stored or sent in a version of its format that this program does not read."""
+
+    code = "unknown_format"
+
+
 class BusHole(BhavcastError):
     """A follower of the bus missed messages and must take a snapshot again."""
 

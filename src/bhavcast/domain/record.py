@@ -16,11 +16,12 @@ import zlib
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
+from bhavcast.domain import format as formats
 from bhavcast.domain.errors import BadRecord
 
-VERSION: Final = 1
 JOURNAL: Final = b"J"
 RECORDING: Final = b"R"
+FORMATS: Final = {JOURNAL: formats.JOURNAL, RECORDING: formats.RECORDING}
 # A checkpoint of 20,000 scrips is below 8 MiB, a recording's universe likewise: a longer record is none of ours.
 MAX_LENGTH: Final = 64 * 1024 * 1024
 
@@ -42,9 +43,17 @@ class Record(NamedTuple):
     end: int
 
 
-def header(kind: bytes) -> bytes:
-    """Return the bytes with which a file of this kind begins."""
-    return _HEADER.pack(_MAGIC, kind, VERSION, b"\n")
+def header(kind: bytes, version: int | None = None) -> bytes:
+    """Return the bytes with which a file of this kind begins, of the version that is written now or another."""
+    return _HEADER.pack(_MAGIC, kind, FORMATS[kind].written if version is None else version, b"\n")
+
+
+def version_of(head: bytes) -> int | None:
+    """Return the version of a file by its first bytes; None where it is no file of ours."""
+    if len(head) < HEADER_SIZE:
+        return None
+    magic, kind, version, newline = _HEADER.unpack_from(head)
+    return version & 0xFF if magic == _MAGIC and kind in FORMATS and newline == b"\n" else None
 
 
 def frame(type_: int, payload: bytes) -> bytes:
@@ -59,7 +68,8 @@ class Decoder:
     """Turn bytes, in whatever pieces they come, into records.
 
     `push` what was read, `pull` until it answers None. `offset` is where the next record begins, so after the last
-    piece it is the length of what is whole, and `pending` the number of bytes of a torn record after it.
+    piece it is the length of what is whole, and `pending` the number of bytes of a torn record after it. `version` is
+    that of the file, once its header has been read.
     """
 
     def __init__(self, kind: bytes, *, offset: int = 0) -> None:
@@ -68,6 +78,7 @@ class Decoder:
         self._buffer = bytearray()
         self._at = 0
         self.offset = offset
+        self.version = 0
 
     @property
     def pending(self) -> int:
@@ -85,6 +96,7 @@ class Decoder:
 
         Raises:
             BadRecord: the bytes are no record; there is no way past them, so every further call says the same.
+            UnknownFormat: the file is of a version that this program does not read; likewise.
         """
         if self.offset == 0 and not self._read_header():
             return None
@@ -115,8 +127,7 @@ class Decoder:
             raise BadRecord("not a file of Bhavcast: it does not begin with BHAVCAST", offset=0)
         if kind != self._kind:
             raise BadRecord(f"expected a file of kind {self._kind!r}, this one is {kind!r}", offset=0)
-        if version != VERSION:
-            raise BadRecord(f"format version {version}; this program reads version {VERSION}", offset=0)
+        self.version = FORMATS[kind].check(version, "the file")
         self._at += HEADER_SIZE
         self.offset = HEADER_SIZE
         return True

@@ -17,7 +17,7 @@ import msgspec
 
 from bhavcast.domain import record
 from bhavcast.domain.change import UNDECODABLE
-from bhavcast.domain.errors import BadFile, BadRecord
+from bhavcast.domain.errors import BadFile, BadRecord, UnknownFormat
 from bhavcast.domain.record import Decoder, Record
 from bhavcast.domain.tick import Batch, Source
 from bhavcast.domain.universe import Universe
@@ -169,14 +169,17 @@ def inspect(path: Path) -> Recording:
 
     Raises:
         BadFile: it is damaged, or not a recording; the byte is named.
+        UnknownFormat: it is of a version that this program does not read.
         OSError: it cannot be read.
     """
     decoder = Decoder(record.RECORDING)
     checking = _Checking()
     try:
         for item in record.records(_chunks(path), decoder):
-            checking.take(item)
+            checking.take(item, decoder.version)
         checking.end(decoder)
+    except UnknownFormat as error:
+        raise UnknownFormat(f"{path}: {error.detail}") from None
     except BadRecord as error:
         raise BadFile(f"{path.name}: {error.detail}") from error
     return Recording(path, checking.about, checking.batches, checking.trailer, decoder.pending)
@@ -200,19 +203,21 @@ class _Checking:
     about: About
 
     def __init__(self) -> None:
-        self._hash = hashlib.sha256(record.header(record.RECORDING))
+        self._hash = hashlib.sha256()
         self._begun = False
         self.batches = 0
         self.trailer: Trailer | None = None
 
-    def take(self, item: Record) -> None:
-        """Check the next record."""
+    def take(self, item: Record, version: int) -> None:
+        """Check the next record of a file of this version."""
         expected = (ABOUT,) if not self._begun else () if self.trailer else (BATCH, TRAILER)
         if item.type not in expected:
             raise BadRecord(f"a record of type {item.type} out of place at byte {item.offset}", offset=item.offset)
         if item.type == TRAILER:
             self._trailer(item)
             return
+        if item.type == ABOUT:
+            self._hash.update(record.header(record.RECORDING, version))
         self._hash.update(record.frame(item.type, item.payload))
         if item.type == BATCH:
             self.batches += 1

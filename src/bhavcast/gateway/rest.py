@@ -383,7 +383,9 @@ def _health(gateway: Gateway) -> tuple[str, list[str]]:
             reasons.append(f"feed {name} is {feed['state']}")
     if gateway.fact("journal").get("state") == "failing":
         reasons.append(f"journal: {gateway.fact('journal').get('reason')}")
-    if gateway.link != "ok":
+    if gateway.link == "deaf":
+        reasons.append("the bus speaks and is not heard or not understood here: the log of this gateway says why")
+    elif gateway.link != "ok":
         reasons.append("the bus is out of reach")
     for name, role in gateway.roles().items():
         if role["state"] == "crash_loop":

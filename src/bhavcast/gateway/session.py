@@ -13,6 +13,7 @@ from bhavcast.access.doorkeeper import Visitor
 from bhavcast.board.board import LISTED, Row
 from bhavcast.domain.errors import BadRequest, BhavcastError, KeyExpired, TooManySymbols, UnknownSymbol
 from bhavcast.domain.field import STATE
+from bhavcast.domain.format import STREAM
 from bhavcast.domain.instrument import INDEX_PREFIX
 from bhavcast.domain.position import NOWHERE, Position
 from bhavcast.domain.shape import Shape, parse_depth, parse_fields
@@ -44,7 +45,7 @@ def hello(gateway: Gateway, heartbeat_ms: int) -> dict[str, Any]:
     limits = gateway.limits
     return {
         "t": "hello",
-        "v": 1,
+        "v": STREAM.written,
         "sid": secrets.token_hex(8),
         "epoch": gateway.replica.epoch,
         "link": gateway.link,

@@ -2,7 +2,7 @@
 
 A sealed journal is the same bytes as one Zstandard frame with a checksum over all of them. It is read like any other.
 The one being written and the newest of the others are never removed: a start needs the first, and where that turns out
-to be unusable, the second.
+to be unusable, the second. Nor is one that a newer Bhavcast wrote: what it is worth cannot be known here.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 import structlog
 import zstandard
 
-from bhavcast.domain.errors import BadRecord
+from bhavcast.domain.errors import BadRecord, UnknownFormat
 from bhavcast.journal import layout, reader
 
 log = structlog.get_logger()
@@ -121,7 +121,7 @@ def _retain(current: Path, now_ms: int, keep_days: int, keep_bytes: int) -> int:
 
 
 def _newest_first(current: Path) -> Iterator[Path]:
-    """Yield the readable journals besides `current`, by the revision they begin with; then those that nobody can read."""
+    """Yield the readable journals of our time besides `current`, by the revision they begin with; then those that nobody can read."""
     readable: list[tuple[int, Path]] = []
     unreadable: list[Path] = []
     for path in reader.journals(current.parent):
@@ -129,6 +129,8 @@ def _newest_first(current: Path) -> Iterator[Path]:
             continue
         try:
             readable.append((reader.read_opening(path).rev, path))
+        except UnknownFormat:
+            continue
         except (BadRecord, OSError):
             unreadable.append(path)
     yield from (path for _, path in sorted(readable, reverse=True))

@@ -3,9 +3,9 @@
 `2026-11-23-20261123T0345Z-9f1c03ab77de5a20.journal` holds one epoch: records framed as in domain/record.py. Beside it,
 `….pointer` says where the last checkpoint begins and whether every write since then succeeded:
 
-    00 00 00 00 00 0c 41 7e  01  1b 3c 28 0f        offset 803198, sound, CRC-32 of the nine bytes before
+    02  00 00 00 00 00 0c 41 7e  01  1a 4a 84 ea        version 2, offset 803198, sound, CRC-32 of what is before
 
-The pointer is 13 bytes that are overwritten in place, which needs no room: a writer whose disk is full can still say
+The pointer is 14 bytes that are overwritten in place, which needs no room: a writer whose disk is full can still say
 so.
 """
 
@@ -22,6 +22,7 @@ import msgspec
 
 from bhavcast.domain.change import UNDECODABLE
 from bhavcast.domain.errors import BadRecord
+from bhavcast.domain.format import POINTER
 
 OPEN: Final = 1
 CHECKPOINT: Final = 2
@@ -35,8 +36,9 @@ UNFINISHED_SUFFIX: Final = ".unfinished"
 
 _GET_GENERATION: Final = 0x80087601  # FS_IOC_GETVERSION of linux/fs.h
 _IST: Final = timedelta(hours=5, minutes=30)
-_POINTER: Final = struct.Struct(">QBI")
-_POINTER_SUMMED: Final = struct.Struct(">QB")
+_POINTER: Final = struct.Struct(">BQBI")
+_POINTER_SUMMED: Final = struct.Struct(">BQB")
+_POINTER_1: Final = struct.Struct(">QBI")  # had no version: its length tells it
 POINTER_SIZE: Final = _POINTER.size
 
 
@@ -68,18 +70,28 @@ class Pointer(NamedTuple):
 
     def pack(self) -> bytes:
         """Return the bytes of the pointer file."""
-        summed = _POINTER_SUMMED.pack(self.offset, self.sound)
+        summed = _POINTER_SUMMED.pack(POINTER.written, self.offset, self.sound)
         return summed + zlib.crc32(summed).to_bytes(4, "big")
 
 
 def unpack_pointer(content: bytes) -> Pointer | None:
-    """Read a pointer file; None where it does not add up."""
-    if len(content) != POINTER_SIZE:
+    """Read a pointer file; None where it does not add up, or is of a version that this program does not read.
+
+    Then the last checkpoint is found the long way, and its epoch does not go on: nobody vouches for it.
+    """
+    version = pointer_version(content)
+    if version not in (1, POINTER.version) or zlib.crc32(content[:-4]) != int.from_bytes(content[-4:], "big"):
         return None
-    offset, sound, total = _POINTER.unpack(content)
-    if zlib.crc32(content[: _POINTER_SUMMED.size]) != total:
-        return None
+    offset, sound, _ = _POINTER_1.unpack(content) if version == 1 else _POINTER.unpack(content)[1:]
     return Pointer(offset, sound == 1)
+
+
+def pointer_version(content: bytes) -> int | None:
+    """Return the version of a pointer file; None where it is none."""
+    if len(content) == _POINTER_1.size:
+        return 1
+    version = content[0] if content else None
+    return version if version != POINTER.version or len(content) == POINTER_SIZE else None
 
 
 def decode_opening(payload: bytes) -> Opening:

@@ -7,7 +7,8 @@ from typing import Final
 
 from bhavcast.domain.errors import NotTheWriter
 
-_NAME: Final = "writer.lock"
+WRITER: Final = "writer.lock"
+SUPERVISOR: Final = "up.lock"  # of who watches over all processes of a data directory
 
 
 class DirectoryLease:
@@ -17,7 +18,7 @@ class DirectoryLease:
     that runs another program does not inherit the lock; one that is forked and goes on shares it until `release`.
     """
 
-    def __init__(self, directory: Path, name: str = _NAME) -> None:
+    def __init__(self, directory: Path, name: str = WRITER) -> None:
         self._path = directory / name
         self._fd: int | None = None
 

@@ -10,7 +10,8 @@ import zstandard
 
 from bhavcast.domain import record
 from bhavcast.domain.change import Folding, Message, Snapshot, decode, decode_snapshot
-from bhavcast.domain.errors import BadRecord, BusHole
+from bhavcast.domain.errors import BadRecord, BusHole, UnknownFormat
+from bhavcast.domain.format import JOURNAL
 from bhavcast.domain.record import Decoder, Record
 from bhavcast.journal import layout
 from bhavcast.journal.layout import Opening
@@ -26,11 +27,12 @@ class Recovered:
     `snapshot` is the last whole checkpoint with the `messages` after it folded in, and complete at its own position
     whatever follows. `whole`: nothing between that checkpoint and the end of the file is missing or damaged; else
     `reason` says what, and `offset` where. A torn tail is not damage: `end` is where the whole records end, `torn` the
-    number of bytes after it. `original`: it is the file that was written, not a copy of it. `sound`: the writer reported no failed write since the checkpoint. `closed`: the
+    number of bytes after it. `version`: of the file. `original`: it is the file that was written, not a copy of it. `sound`: the writer reported no failed write since the checkpoint. `closed`: the
     last record is a planned end.
     """
 
     path: Path
+    version: int
     opening: Opening
     snapshot: Snapshot
     checkpoint: int
@@ -78,11 +80,16 @@ def recover(directory: Path, boot_id: str) -> Recovery:
 
     The epoch goes on only when nothing that was written can be missing: state.md, "Epoch", (a). Whether the bus agrees
     (b) is for the caller to find out, with `opening.run_id` and `opening.directory_token`.
+
+    Raises:
+        UnknownFormat: a newer Bhavcast wrote there. To begin anew beside what it wrote would be to forget that.
     """
     candidates, skipped, spoiled = _candidates(directory)
     for path, opening in candidates:
         try:
             recovered = read(path)
+        except UnknownFormat:
+            raise
         except (BadRecord, OSError) as error:
             skipped.append(f"{path.name}: {error}")
             spoiled = True
@@ -108,14 +115,14 @@ def read(path: Path) -> Recovered:
         BadRecord: it is no journal, or has no whole checkpoint.
         OSError: it cannot be read.
     """
-    opening = read_opening(path)
+    version, opening = _begin(path)
     pointer = _pointer(path)
     begin = None if pointer is None else _checkpoint_at(path, pointer.offset)
     if begin is None:
         begin = _last_checkpoint(path)
     if begin is None:
         raise BadRecord(f"{path.name} has no whole checkpoint")
-    return _read_from(path, opening, begin, sound=pointer is not None and pointer.sound)
+    return _read_from(path, version, opening, begin, sound=pointer is not None and pointer.sound)
 
 
 def messages(path: Path) -> Iterator[Message]:
@@ -137,10 +144,26 @@ def records(path: Path) -> Iterator[Record]:
 
 def read_opening(path: Path) -> Opening:
     """Return the record with which a journal begins; raise BadRecord or OSError where there is none."""
-    first = next(record.records(chunks(path, 0, 4096), Decoder(record.JOURNAL)), None)
+    return _begin(path)[1]
+
+
+def version_of(path: Path) -> int | None:
+    """Return the version of a journal, sealed or not; None where it is none. Raise OSError where it cannot be read."""
+    try:
+        return record.version_of(next(chunks(path, 0, 4096), b""))
+    except BadRecord:
+        return None
+
+
+def _begin(path: Path) -> tuple[int, Opening]:
+    decoder = Decoder(record.JOURNAL)
+    try:
+        first = next(record.records(chunks(path, 0, 4096), decoder), None)
+    except UnknownFormat as error:
+        raise UnknownFormat(f"{path}: {error.detail}") from None
     if first is None or first.type != layout.OPEN:
         raise BadRecord(f"{path.name} does not begin with an open record", offset=record.HEADER_SIZE)
-    return layout.decode_opening(first.payload)
+    return decoder.version, layout.decode_opening(first.payload)
 
 
 def _candidates(directory: Path) -> tuple[list[tuple[Path, Opening]], list[str], bool]:
@@ -152,6 +175,8 @@ def _candidates(directory: Path) -> tuple[list[tuple[Path, Opening]], list[str],
         changed = path.stat().st_mtime_ns
         try:
             opening = read_opening(path)
+        except UnknownFormat:
+            raise
         except (BadRecord, OSError) as error:
             skipped.append(f"{path.name}: {error}")
             newest_skipped = max(newest_skipped, changed)
@@ -171,6 +196,8 @@ def _why_not(recovered: Recovered, boot_id: str) -> str:
         return "a write failed since the last checkpoint"
     if not boot_id or recovered.opening.boot_id != boot_id:
         return "the machine was started anew since: what was not yet synced may be gone"
+    if recovered.version != JOURNAL.version:
+        return "the journal is of an earlier version of its format"
     if not recovered.original:
         return "the file was copied or restored"
     return ""
@@ -295,7 +322,7 @@ class _Reading:
             self.messages += 1
 
 
-def _read_from(path: Path, opening: Opening, begin: int, *, sound: bool) -> Recovered:
+def _read_from(path: Path, version: int, opening: Opening, begin: int, *, sound: bool) -> Recovered:
     decoder = Decoder(record.JOURNAL, offset=begin)
     reading = _Reading(opening.epoch)
     end, damage = begin, None
@@ -303,6 +330,8 @@ def _read_from(path: Path, opening: Opening, begin: int, *, sound: bool) -> Reco
         for item in record.records(chunks(path, begin), decoder):
             reading.take(item)
             end = item.end
+    except UnknownFormat:
+        raise
     except BadRecord as error:
         damage = error
     if reading.folding is None:
@@ -310,6 +339,7 @@ def _read_from(path: Path, opening: Opening, begin: int, *, sound: bool) -> Reco
     reason = damage.detail if damage else f"records are missing: {reading.hole.detail}" if reading.hole else ""
     return Recovered(
         path=path,
+        version=version,
         opening=opening,
         snapshot=reading.folding.snapshot(),
         checkpoint=reading.checkpoint,
@@ -334,5 +364,7 @@ def _decoded(item: Record, decoder: Callable[[bytes], _T]) -> _T:
     """Decode a record's content, naming its place where that fails."""
     try:
         return decoder(item.payload)
+    except UnknownFormat:
+        raise
     except BadRecord as error:
         raise BadRecord(f"{error.detail} at byte {item.offset}", offset=item.offset) from error

@@ -1,6 +1,6 @@
 """A value on disk: checked whole when it is read, swapped in at once when it is written.
 
-A file is the magic, the SHA-256 of the rest, and MessagePack.
+A file is the magic with the version, the SHA-256 of the rest, and MessagePack.
 """
 
 import contextlib
@@ -12,8 +12,9 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from bhavcast.domain.errors import Unavailable
+from bhavcast.domain.format import REFERENCE
 
-MAGIC: Final = b"BHREF\x00\x00\x01"  # the last byte is the version of the format
+MAGIC: Final = b"BHREF\x00\x00" + bytes([REFERENCE.written])
 Kept = TypeVar("Kept")
 
 
@@ -24,15 +25,23 @@ def pack(what: Any) -> bytes:
 
 
 def unpack(content: bytes, form: type[Kept]) -> Kept:
-    """Return the value that bytes stand for; raise ValueError where they are not whole, or none of ours."""
+    """Return the value that bytes stand for; raise ValueError where they are not whole, or none of ours.
+
+    Also raises UnknownFormat, where they are of a version that this program does not read.
+    """
     start = len(MAGIC) + 32
-    if content[: len(MAGIC) - 1] != MAGIC[:-1] or len(content) < start:
+    version = version_of(content)
+    if version is None or len(content) < start:
         raise ValueError("it is torn, or no such file")
-    if content[: len(MAGIC)] != MAGIC:
-        raise ValueError(f"it has version {content[len(MAGIC) - 1]} of the format, expected {MAGIC[-1]}")
+    REFERENCE.check(version, "it")
     if hashlib.sha256(content[start:]).digest() != content[len(MAGIC) : start]:
         raise ValueError("its checksum is wrong")
     return msgspec.msgpack.decode(content[start:], type=form)  # its errors are ValueErrors
+
+
+def version_of(content: bytes) -> int | None:
+    """Return the version of a file by its first bytes; None where it is none of ours."""
+    return content[len(MAGIC) - 1] if content.startswith(MAGIC[:-1]) and len(content) >= len(MAGIC) else None
 
 
 def write(path: Path, what: Any) -> None:

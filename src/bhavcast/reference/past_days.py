@@ -14,7 +14,7 @@ from typing import Final
 
 import structlog
 
-from bhavcast.domain.errors import Unavailable
+from bhavcast.domain.errors import Unavailable, UnknownFormat
 from bhavcast.domain.span import LENGTHS, DayRanges, Span, Spans, begins
 from bhavcast.reference import kept
 from bhavcast.reference.combine import scaled
@@ -86,7 +86,7 @@ class PastDays:
             return kept.unpack(path.read_bytes(), dict[str, _Range])
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, UnknownFormat) as error:
             log.warning("a past day cannot be used", file=path.name, why=str(error))
             return {}
 

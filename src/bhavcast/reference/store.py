@@ -20,7 +20,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeVar
 
 import msgspec
 
-from bhavcast.domain.errors import BadFile, Unavailable
+from bhavcast.domain.errors import BadFile, Unavailable, UnknownFormat
 from bhavcast.domain.instrument import Instrument
 from bhavcast.domain.span import DayRange
 from bhavcast.domain.universe import Universe
@@ -193,7 +193,11 @@ class ReferenceStore:
         return self.read(scrips, seed).universe
 
     def read(self, scrips: int = 5000, seed: int = 1) -> Loaded:
-        """Return the universe with its sources and a warning for every file that is kept but cannot be used."""
+        """Return the universe with its sources and a warning for every file that is kept but cannot be used.
+
+        Raises:
+            UnknownFormat: a newer Bhavcast imported. What was there before it would be yesterday's truth.
+        """
         master, warnings = self._newest("master", StoredMaster)
         day, more = self._newest("bhavcopy", StoredDay)
         warnings = [*warnings, *more]
@@ -213,6 +217,8 @@ class ReferenceStore:
                     return kept.unpack(path.read_bytes(), form), warnings
                 except FileNotFoundError:
                     vanished = True
+                except UnknownFormat as error:
+                    raise UnknownFormat(f"{path}: {error.detail}") from None
                 except (OSError, ValueError) as error:
                     warning = f"{path.name} cannot be used ({error}): the one before it counts"
                     if warning not in warnings:
