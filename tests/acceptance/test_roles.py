@@ -5,6 +5,7 @@ import contextlib
 import itertools
 import json
 import os
+import re
 import signal
 import socket
 import stat
@@ -102,6 +103,46 @@ async def test_two_gateways_share_a_port_and_all_is_healthy(system):
             break
     assert seen == {"gateway-1", "gateway-2"}
     await moves(system)
+
+
+async def test_a_browser_that_signs_in_at_one_gateway_is_known_to_all_and_signed_out_at_all(stopped):
+    """Each request goes over a connection of its own, to whichever gateway the kernel chooses."""
+    stopped.data.mkdir()
+    key = stopped.keys("create", "--name", "desk")["key"]
+    stopped.up("--at", "10:30:00")
+
+    async def ask(method: str, **headers: str) -> httpx.Response:
+        async with httpx.AsyncClient(trust_env=False) as http:
+            return await http.request(method, f"{stopped.url}/api/session", headers=headers)
+
+    signed_in = await ask("POST", authorization=f"Bearer {key}")
+    cookie = signed_in.headers["set-cookie"].partition(";")[0]
+    for _ in range(40):
+        answer = await ask("GET", cookie=cookie)
+        assert (answer.status_code, answer.json()["name"]) == (200, "desk")
+    for role in ("gateway-1", "gateway-2"):
+        before = pid(stopped, role)
+        os.kill(before, signal.SIGKILL)
+        await until(lambda r=role, b=before: roles(stopped)[r]["state"] == "up" and roles(stopped)[r]["pid"] != b)
+    assert (await ask("GET", cookie=cookie)).status_code == 200, "gateways that were started anew know it too"
+    out = await ask("DELETE", cookie=cookie, **{"x-csrf-token": signed_in.json()["csrf"]})
+    assert out.status_code == 204
+    for _ in range(40):
+        assert (await ask("GET", cookie=cookie)).status_code == 401
+
+
+async def test_whichever_gateway_is_asked_tells_the_figures_of_all(system):
+    def counts(text: str) -> dict[str, float]:
+        found = re.findall(r'http_requests_total{gateway="([^"]+)",[^}]*route="/api/market/status"[^}]*} (\S+)', text)
+        return {gateway: float(count) for gateway, count in found}
+
+    for _ in range(40):
+        await told(system, "/api/market/status", lambda answer: answer.status_code == 200)
+    first = counts((await told(system, "/metrics", lambda _: True)).text)
+    assert set(first) == {"gateway-1", "gateway-2"}
+    assert sum(first.values()) == 40
+    for _ in range(10):
+        assert counts((await told(system, "/metrics", lambda _: True)).text) == first, "whichever is asked"
 
 
 async def served_by(system: System, peer: tuple[str, int]) -> str:

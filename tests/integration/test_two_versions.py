@@ -157,7 +157,7 @@ def both_go_on_and_agree(ingest: Role, *gateways: Role) -> None:
     def agree() -> bool:
         nonlocal same
         rows = [
-            {row["symbol"]: row for row in gateway.get("/api/stocks/batch?symbols=500325,532540,500180").json()["quotes"]}
+            {row["symbol"]: row for row in gateway.get("/api/stocks/batch?symbols=500325,532540,500180").json()}
             for gateway in gateways
         ]  # fmt: skip
         for symbol in rows[0]:

@@ -86,6 +86,7 @@ class Doorkeeper:
         trusted_proxies: Iterable[Network] = (),
         internal_networks: Iterable[Network] = LOOPBACK,
         anonymous_read: AnonymousRead = "loopback",
+        sessions: Sessions | None = None,
     ) -> None:
         self.keyring = keyring
         self._clock = clock
@@ -93,7 +94,7 @@ class Doorkeeper:
         self._proxies = tuple(trusted_proxies)
         self._internal = tuple(internal_networks)
         self._anonymous_read = anonymous_read
-        self.sessions = Sessions(clock)
+        self.sessions = Sessions(clock) if sessions is None else sessions
         self._keys: dict[str, Account] = {}
         self._addresses: dict[str, Account] = {}
         self.failures: dict[str, int] = {"no_key": 0, "wrong_key": 0, "key_expired": 0, "limited": 0}

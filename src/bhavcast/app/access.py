@@ -5,7 +5,10 @@ import ipaddress
 from bhavcast.access.allowance import Allowance
 from bhavcast.access.doorkeeper import Doorkeeper
 from bhavcast.access.keyring import Keyring
+from bhavcast.access.sessions import SessionFolder, Sessions
+from bhavcast.app import boot
 from bhavcast.app.config import Config
+from bhavcast.bus.embedded import run_folder
 from bhavcast.domain.errors import BadConfig
 from bhavcast.telemetry.clock import Clock
 
@@ -26,7 +29,16 @@ def doorkeeper(config: Config, keyring: Keyring, clock: Clock) -> Doorkeeper:
         trusted_proxies=[ipaddress.ip_network(each) for each in config.trusted_proxies],
         internal_networks=[ipaddress.ip_network(each) for each in config.internal_networks],
         anonymous_read=config.anonymous_read,
+        sessions=_sessions(config, clock),
     )
+
+
+def _sessions(config: Config, clock: Clock) -> Sessions:
+    """Return sessions that all gateways on this data folder share; of a gateway without one they are its own."""
+    boot_id = boot.boot_id()
+    if not boot_id or not config.data.is_dir():
+        return Sessions(clock)
+    return Sessions(clock, SessionFolder(run_folder(config.data) / "sessions", boot_id))
 
 
 def refuse_open_house(config: Config, keyring: Keyring) -> None:

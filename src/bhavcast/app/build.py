@@ -2,13 +2,13 @@
 
 import datetime
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from bhavcast import __version__
 from bhavcast.app import sources, upgrade
+from bhavcast.app.boot import boot_id
 from bhavcast.app.bus import choose_bus, writer_of
 from bhavcast.app.config import Config
 from bhavcast.app.reference import was_asked
@@ -32,7 +32,6 @@ from bhavcast.telemetry.clock import Clock, MarketClock, SystemClock
 
 # Markets that begin anew where nothing is taken over: what an earlier one of the kind went through is not their past.
 MADE: Final = ("sim", "replay")
-BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
 @dataclass
@@ -119,14 +118,6 @@ def build(config: Config, clock: Clock | None = None, *, alone: bool = False) ->
         endless=source.endless,
     )
     return Parts(config, clock, market, bus, line, journal, recovery, lease, writer)
-
-
-def boot_id() -> str:
-    """Return what changes when the kernel starts anew; empty where that cannot be known, and no epoch continues."""
-    try:
-        return BOOT_ID.read_text().strip()
-    except OSError:
-        return ""
 
 
 def calendar_of(config: Config) -> Calendar:

@@ -59,6 +59,7 @@ AUDIT: Final = Format("audit log")
 CONFIG: Final = Format("configuration")
 ROLES: Final = Format("state of processes")
 CONTROL: Final = Format("control socket")
+SESSION: Final = Format("session")
 STREAM: Final = Format("stream")  # WebSocket and events, as clients speak it
 
 FORMATS: Final = (
@@ -73,5 +74,6 @@ FORMATS: Final = (
     CONFIG,
     ROLES,
     CONTROL,
+    SESSION,
     STREAM,
 )

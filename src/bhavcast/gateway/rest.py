@@ -1,7 +1,7 @@
 """Every route but the hot two's fast way, on Litestar: routing, parameters, OpenAPI."""
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -38,7 +38,6 @@ from bhavcast.gateway.control import Control
 from bhavcast.gateway.gateway import Gateway
 from bhavcast.gateway.protocol import JSON, MAX_HZ, MSGPACK
 from bhavcast.telemetry import log as logs
-from bhavcast.telemetry.metrics import Exposition
 
 log = structlog.get_logger()
 
@@ -426,9 +425,9 @@ async def ready(request: Request[Any, Any, Any]) -> dict[str, Any]:
     responses={200: _text("OK", _EXPOSITION, "# TYPE bhavcast_rev gauge\nbhavcast_rev 1795405500000123\n")},
 )
 async def metrics(request: Request[Any, Any, Any]) -> bytes:
-    """Prometheus text; names in docs/reference/metrics.md."""
-    exposition: Exposition = request.app.state.exposition
-    return exposition.text()
+    """Prometheus text; names in docs/reference/metrics.md. Of all gateways on this port, where there are several."""
+    figures: Callable[[], Awaitable[bytes]] = request.app.state.figures
+    return await figures()
 
 
 # -- sessions -----------------------------------------------------------------------------------------------------------
@@ -721,7 +720,7 @@ ROUTES: Final = (
 
 def build(
     gateway: Gateway,
-    exposition: Exposition,
+    figures: Callable[[], Awaitable[bytes]],
     *,
     max_body: int,
     control: Control | None = None,
@@ -731,7 +730,7 @@ def build(
 
     def keep(config: AppConfig) -> AppConfig:
         config.state.gateway = gateway
-        config.state.exposition = exposition
+        config.state.figures = figures
         config.state.control = control
         config.state.drain = drain
         return config

@@ -5,7 +5,7 @@ import contextlib
 import random
 import socket
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Final, NamedTuple
 
 import structlog
@@ -95,6 +95,8 @@ class GatewayServer:
         self.counters = HttpCounters()
         self.accesses = access_log or AccessLog(enabled=False)
         self._gauges = gauges
+        # Puts what the other gateways on this port have counted beside this one's figures; None where it is alone.
+        self.beside: Callable[[bytes], Awaitable[bytes]] | None = None
         self._shares_port = bool(listener.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT))
         self._pace = Pace(gateway.hub)
         self._sent_away: asyncio.Task[None] | None = None
@@ -115,8 +117,10 @@ class GatewayServer:
                 lambda ws, _, visitor: kite_ticker.Ticker(gateway, tokens, ws, visitor=visitor)
             )
             more = kite_rest.routes(gateway, tokens)
-        exposition = Exposition(self.counters, self._samples)
-        app = rest.build(gateway, exposition, max_body=limits.body_bytes, control=control, drain=self.begin_drain)
+        self.figures = Exposition(self.counters, self._samples).text
+        app = rest.build(
+            gateway, self._all_figures, max_body=limits.body_bytes, control=control, drain=self.begin_drain
+        )
         edge = Edge(
             app,  # type: ignore[arg-type]  # ASGI by two descriptions
             gate,
@@ -291,6 +295,10 @@ class GatewayServer:
         return endpoint.refuses(request)
 
     # -- figures ----------------------------------------------------------------------------------------------------
+
+    async def _all_figures(self) -> bytes:
+        own = self.figures()
+        return own if self.beside is None else await self.beside(own)
 
     def _samples(self) -> dict[str, list[Sample]]:
         gateway = self._gateway

@@ -1,13 +1,14 @@
 """One of those that answer."""
 
 import asyncio
+import contextlib
 import functools
 from collections.abc import Callable
 from typing import Final
 
 import structlog
 
-from bhavcast.app import supervise
+from bhavcast.app import neighbours, supervise
 from bhavcast.app.access import refuse_open_house
 from bhavcast.app.bus import choose_bus
 from bhavcast.app.config import Config
@@ -43,11 +44,16 @@ async def serve(config: Config, reread: Callable[[], Config]) -> int:
     clock = SystemClock()
     bus, market = choose_bus(config, clock), MarketClock(clock)
     gateway = make_gateway(config, keyring, clock, market)
-    if config.data.is_dir():  # one that runs alone may have none
-        gateway.roles = functools.partial(supervise.read, run_folder(config.data))
+    folder = run_folder(config.data) if config.data.is_dir() else None  # one that runs alone may have none
+    if folder is not None:
+        gateway.roles = functools.partial(supervise.read, folder)
     gate = Gate(hosts(config), config.allowed_origins, frontend_port=config.frontend_port)
     accesses = AccessLog(enabled=config.access_log)
     server = gateway_server(config, gateway, bound, gate, pages.load(), accesses, tls, bus, SocketControl(config.data))
+    told = contextlib.AsyncExitStack()
+    if shared and folder is not None:
+        server.beside = lambda figures: neighbours.all_figures(figures, gateway.roles, folder)
+        await told.enter_async_context(neighbours.listening(folder, server.figures))
     own = url_of(config.host, bound.getsockname()[1], tls=tls is not None)
 
     async def answer() -> None:
@@ -79,4 +85,5 @@ async def serve(config: Config, reread: Callable[[], Config]) -> int:
     try:
         return await until(stop, work, finish)
     finally:
+        await told.aclose()
         await bus.close()
