@@ -254,7 +254,7 @@ async def begin(line: Ingest, *, planned: bool, reason: str, imported: bool = Fa
     line.said.clear()
     line.making = None
     snapshot = board.snapshot(now, planned=planned)
-    line.journal.begin(snapshot)
+    await asyncio.to_thread(line.journal.begin, snapshot)
     await line.tell(line.bus.begin(snapshot))
     log.info("epoch begins", epoch=board.epoch, rev=board.rev, rows=len(board.order), day=day, reason=reason)
 
@@ -348,8 +348,9 @@ async def keep_appointments(line: Ingest) -> None:
     ):
         line.making = line.making or Checkpoint(line.board)
     if line.making is not None and line.making.ahead(CHECKPOINT_SLICE):
-        line.journal.checkpoint(line.making.finish(now))
-        line.making = None
+        # Nothing is said meanwhile, for it is said here; so the order in the journal is that of the revisions.
+        snapshot, line.making = line.making.finish(now), None
+        await asyncio.to_thread(line.journal.checkpoint, snapshot)
 
 
 async def roll(line: Ingest) -> None:

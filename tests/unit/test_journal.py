@@ -601,3 +601,34 @@ def test_a_killed_writer_loses_nothing_that_it_had_written(tmp_path):
     (path,) = tmp_path.glob("*.journal")
     revs = [(one.from_rev, one.to_rev) for one in messages(path)]
     assert all(after[0] == before[1] + 1 for before, after in pairwise(revs))
+
+
+def test_a_close_waits_for_a_checkpoint_that_another_thread_writes_and_nothing_is_written_after_it(tmp_path):
+    writer = journal(tmp_path)
+    writer.begin(snapshot())
+    writer.append(message(101))
+    assert writer.path is not None
+    path, started, go_on = writer.path, threading.Event(), threading.Event()
+
+    def checkpoint() -> None:
+        with writer._writing:
+            started.set()
+            assert go_on.wait(20)
+            writer._checkpoint(snapshot(102))
+
+    writing = threading.Thread(target=checkpoint)
+    writing.start()
+    assert started.wait(20)
+    closing = threading.Thread(target=writer.close)
+    closing.start()
+    go_on.set()
+    writing.join(20)
+    closing.join(20)
+    found = read(path)
+    assert (found.snapshot.rev, found.messages, found.closed, found.whole) == (102, 0, True, True)
+    size = path.stat().st_size
+    writer.checkpoint(snapshot(103))
+    writer.begin(snapshot(200, epoch=LATER))
+    writer.append(message(103))
+    assert path.stat().st_size == size
+    assert list(tmp_path.glob("*.journal")) == [path]

@@ -9,7 +9,8 @@ from bhavcast.journal.reader import Recovery
 class Journal(Protocol):
     """Append what happened, before anyone hears of it.
 
-    A disk that fails raises nothing: the journal says so in `failing`, and the feed goes on.
+    A disk that fails raises nothing: the journal says so in `failing`, and the feed goes on. `begin` and `checkpoint` may
+    run in another thread while nothing else is written; `sync` and `close` come whenever they like.
     """
 
     run_id: str  # of the bus's server, for the record of each opening

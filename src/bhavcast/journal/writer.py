@@ -80,7 +80,8 @@ class FileJournal:
     After `recover()`: `resume(recovery)` where the epoch goes on, else `begin(snapshot)` of a new one. What cannot be
     written is dropped and counted in `lost`, what survives a power cut is known by `synced_rev`; and the loss is marked in the pointer file, so that no later start takes
     the epoch for whole; each checkpoint tries again, and once it is safely on the disk nothing is missing any more.
-    `sync` may run in another thread; everything else belongs to one.
+    What writes belongs to one caller, who waits for each call; `sync` and `close` may come from others meanwhile. After
+    `close` nothing is written any more.
 
     Args:
         boot_id: the kernel's, or whatever else changes when what was written but not synced may be gone.
@@ -105,8 +106,10 @@ class FileJournal:
         self._directory_token = directory_token
         self._program = program
         self._file: _File | None = None
-        self._closing = threading.Lock()
-        self._open_again: Callable[[Snapshot], None] = self.begin
+        self._closing = threading.Lock()  # the descriptor is being synced, or replaced
+        self._writing = threading.Lock()  # a checkpoint, or an epoch's beginning
+        self._closed = False
+        self._open_again: Callable[[Snapshot], None] = self._begin
         self._failing: str | None = None
         self._marked = False
         self._written_rev = 0
@@ -136,8 +139,13 @@ class FileJournal:
 
     def begin(self, snapshot: Snapshot) -> None:
         """Open an epoch: an fsynced `open` record and a checkpoint, in a file that appears complete or not at all."""
-        self._open_again = self.begin
-        self._adopt(lambda: self._create(snapshot), snapshot.rev)
+        with self._writing:
+            self._begin(snapshot)
+
+    def _begin(self, snapshot: Snapshot) -> None:
+        self._open_again = self._begin
+        if not self._closed:
+            self._adopt(lambda: self._create(snapshot), snapshot.rev)
 
     def resume(self, recovery: Recovery) -> None:
         """Go on in the epoch that was recovered: cut the torn tail, write an fsynced `open` record and a checkpoint."""
@@ -168,12 +176,17 @@ class FileJournal:
 
     def checkpoint(self, snapshot: Snapshot) -> None:
         """Write everything at one position; after a failure this is the attempt to be whole again."""
+        with self._writing:
+            if not self._closed:
+                self._checkpoint(snapshot)
+
+    def _checkpoint(self, snapshot: Snapshot) -> None:
         file = self._file
         if file is None:
             self._open_again(snapshot)
             return
         if file.epoch != snapshot.epoch:
-            self.begin(snapshot)
+            self._begin(snapshot)
             return
         missing = self._failing is not None
         if missing:
@@ -202,8 +215,10 @@ class FileJournal:
                     self.synced_rev = rev
 
     def close(self) -> None:
-        """Say that this was a planned end, sync and close; idempotent."""
-        self._replace(None)
+        """Say that this was a planned end, sync and close; idempotent. Waits for what is being written."""
+        with self._writing:
+            self._closed = True
+            self._replace(None)
 
     def _be_whole_again(self, file: _File, snapshot: Snapshot) -> None:
         # Alone with the descriptor: the kernel tells an error of writing back to one fsync only.
