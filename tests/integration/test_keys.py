@@ -11,7 +11,7 @@ import pytest
 from bhavcast.access.keyfile import KeyFile
 from bhavcast.app.config import Config
 from bhavcast.app.keys import KeyDesk, KeyWatch, open_keyring
-from bhavcast.domain.errors import BadFile, BadRequest
+from bhavcast.domain.errors import BadFile, BadRequest, UnknownFormat
 from bhavcast.telemetry.clock import ManualClock
 from tests.integration.test_cli import call, error_of
 
@@ -144,6 +144,20 @@ def test_what_is_no_key_file_is_refused_and_left_alone(config, content):
     with pytest.raises(BadFile):
         KeyDesk(config).create("desk", "viewer")
     assert path.read_bytes() == content
+
+
+def test_a_key_file_of_a_newer_version_is_refused_and_a_running_system_keeps_the_keys_it_knows(config):
+    made = KeyDesk(config).create("desk", "viewer")
+    keyring = open_keyring(config)
+    watch = KeyWatch(config, keyring)
+    path = KeyFile(config.data).path
+    path.write_text('{"version":2,"keys":[],"more":1}')
+    for start in (lambda: open_keyring(config), lambda: KeyDesk(config).create("more", "viewer")):
+        with pytest.raises(UnknownFormat, match=r"keys\.json — expected version 1 of its format \(keys\), got 2"):
+            start()
+    watch.look()
+    assert keyring.find(made.text) is not None
+    assert path.read_text() == '{"version":2,"keys":[],"more":1}'
 
 
 def test_a_running_system_hears_of_changes_and_never_opens_because_a_file_is_gone_or_broken(config):

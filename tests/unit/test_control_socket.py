@@ -162,6 +162,17 @@ async def test_what_is_no_request_is_refused_and_the_next_one_is_heard(tmp_path,
         assert line.line.feed.state == "paused"
 
 
+async def test_each_side_tells_the_other_that_it_speaks_a_newer_version(tmp_path, line):
+    async with listening(tmp_path, LineControl(line.line)):
+        error = (await say(tmp_path, b'{"v":2,"act":"explode","more":1}\n'))["error"]
+        assert error["code"] == "conflict"
+        assert "expected version 1 of its format (control socket), got 2" in error["detail"]
+        assert await say(tmp_path, b'{"act":"pause","source":"script"}\n') == {"v": 1, "done": {}, "error": None}
+    async with peer(tmp_path, b'{"v":2,"outcome":"done"}\n'):
+        with pytest.raises(Conflict, match="the answer of the ingest — expected version 1"):
+            await SocketControl(tmp_path).pause("script")
+
+
 async def test_who_says_nothing_is_told_so_and_keeps_nobody_waiting(tmp_path, line):
     async with listening(tmp_path, LineControl(line.line), within_s=SOON_S):
         assert "within 0.05 s" in (await say(tmp_path, b"half a li"))["error"]["detail"]

@@ -1,3 +1,7 @@
+import itertools
+
+import pytest
+
 from bhavcast.telemetry.clock import ManualClock, MarketClock
 
 NOW = 1_795_405_500_000
@@ -45,3 +49,34 @@ def test_a_jump_of_the_wall_clock_does_not_move_a_virtual_market():
     for jump in (3600, -7200):
         here.jump_wall(jump)
         assert market.now_ms() == NOW
+
+
+@pytest.mark.parametrize("hours", [-24, -1, 1, 24])
+def test_the_exchange_goes_on_whatever_our_wall_clock_does(hours):
+    clock = ManualClock()
+    market = MarketClock(clock)
+    heard = [market.steady_ms()]
+
+    def go_on() -> None:
+        for _ in range(20):
+            clock.advance(0.25)
+            heard.append(market.steady_ms())
+
+    for jump in (hours, -hours):
+        clock.jump_wall(jump * 3600)
+        go_on()
+    steps = [later - earlier for earlier, later in itertools.pairwise(heard)]
+    assert set(steps) == ({250, 250 + hours * 3_600_000} if hours > 0 else {250})
+    assert market.steady_ms() == market.now_ms() + max(0, hours) * 3_600_000
+    clock.jump_wall(max(0, hours) * 3600)
+    assert market.steady_ms() == market.now_ms(), "the two agree again once ours is right"
+
+
+def test_without_a_jump_the_exchange_has_our_time_also_where_that_is_slewed():
+    clock = ManualClock()
+    market, fast = MarketClock(clock), MarketClock(clock, start_ms=1_000, speed=60)
+    for _ in range(50):
+        clock.advance(0.1)
+        clock.jump_wall(0.02)
+        assert market.steady_ms() == market.now_ms()
+        assert fast.steady_ms() == fast.now_ms()

@@ -23,7 +23,7 @@ import structlog
 from bhavcast.app.control import WITHIN_S
 from bhavcast.bus.embedded import run_folder
 from bhavcast.domain import errors
-from bhavcast.domain.errors import BadRequest, BhavcastError, Conflict, Unavailable
+from bhavcast.domain.errors import BadRequest, BhavcastError, Conflict, Unavailable, UnknownFormat
 from bhavcast.domain.format import CONTROL
 from bhavcast.gateway.control import Control
 from bhavcast.telemetry.log import Level
@@ -190,7 +190,7 @@ async def _asked(reader: asyncio.StreamReader, within_s: float) -> _Request:
     try:
         async with asyncio.timeout(within_s):
             line = await reader.readuntil()
-            CONTROL.check(_versioned.decode(line).v, "a request of a gateway")
+            _check(line, "a request of a gateway")
             request: _Request = _request.decode(line)
             return request
     except TimeoutError:
@@ -201,6 +201,14 @@ async def _asked(reader: asyncio.StreamReader, within_s: float) -> _Request:
         raise BadRequest("expected a line, got an end") from None
     except msgspec.DecodeError as error:
         raise BadRequest(f"expected a request: {error}") from None
+
+
+def _check(line: bytes, what: str) -> None:
+    """Raise Conflict where the other side is of another release, and speaks a version that this one does not."""
+    try:
+        CONTROL.check(_versioned.decode(line).v, what)
+    except UnknownFormat as error:
+        raise Conflict(error.detail) from None
 
 
 class SocketControl:
@@ -259,7 +267,7 @@ async def _exchange(path: Path, request: _Request) -> _Answer:
     try:
         writer.write(_encode(request) + b"\n")
         line = await reader.readuntil()
-        CONTROL.check(_versioned.decode(line).v, "the answer of the ingest")
+        _check(line, "the answer of the ingest")
         return _answer.decode(line)
     finally:
         writer.close()

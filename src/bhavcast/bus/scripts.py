@@ -32,12 +32,13 @@ class Keys(NamedTuple):
 # that has just started, perhaps from an older dump without the lease: only where the last writer was this very
 # directory's, which is locked, or where nobody else can write (`alone`). A key expires by the wall clock of Redis: where
 # that was set back, the lease of one who is dead would stand for as long, so what is left of it is cut to its length.
+# Nor is a server taken for new that seems to have started later than now.
 LEAD: Final = """
 local writer, known, epoch, run, lease, alone = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local written, oldest, newest, lease_version = ARGV[7], tonumber(ARGV[8]), tonumber(ARGV[9]), ARGV[10]
 local info = redis.call('INFO', 'server')
 local here = string.match(info, 'run_id:(%w+)')
-local up = tonumber(string.match(info, 'uptime_in_seconds:(%d+)'))
+local up = tonumber(string.match(info, 'uptime_in_seconds:(-?%d+)'))
 local replicas = tonumber(string.match(redis.call('INFO', 'replication'), 'connected_slaves:(%d+)') or '0')
 local token = redis.call('GET', KEYS[1])
 local pos = redis.call('HGET', KEYS[3], '_pos') or ''
@@ -52,7 +53,7 @@ if holder ~= writer then
     if redis.call('PTTL', KEYS[2]) > tonumber(lease) then redis.call('PEXPIRE', KEYS[2], lease) end
     return {0, 0, here, pos, replicas, 'writer ' .. holder .. ' holds the lease'}
   end
-  if alone == '0' and up <= lease / 1000 then
+  if alone == '0' and up >= 0 and up <= lease / 1000 then
     return {0, 0, here, pos, replicas, 'Redis has just started, and its last writer may be alive'}
   end
 end

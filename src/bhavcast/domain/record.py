@@ -24,6 +24,7 @@ RECORDING: Final = b"R"
 FORMATS: Final = {JOURNAL: formats.JOURNAL, RECORDING: formats.RECORDING}
 # A checkpoint of 20,000 scrips is below 8 MiB, a recording's universe likewise: a longer record is none of ours.
 MAX_LENGTH: Final = 64 * 1024 * 1024
+MOST_VERSION: Final = 0xFF  # files count no additions: what may be in a record is for the record to say
 
 _MAGIC: Final = b"BHAVCAST"
 _HEADER: Final = struct.Struct(">8scHc")
@@ -53,7 +54,8 @@ def version_of(head: bytes) -> int | None:
     if len(head) < HEADER_SIZE:
         return None
     magic, kind, version, newline = _HEADER.unpack_from(head)
-    return version & 0xFF if magic == _MAGIC and kind in FORMATS and newline == b"\n" else None
+    ours = magic == _MAGIC and kind in FORMATS and newline == b"\n" and version <= MOST_VERSION
+    return version if ours else None
 
 
 def frame(type_: int, payload: bytes) -> bytes:
@@ -127,6 +129,8 @@ class Decoder:
             raise BadRecord("not a file of Bhavcast: it does not begin with BHAVCAST", offset=0)
         if kind != self._kind:
             raise BadRecord(f"expected a file of kind {self._kind!r}, this one is {kind!r}", offset=0)
+        if version > MOST_VERSION:
+            raise BadRecord(f"an impossible version, {version}", offset=0)
         self.version = FORMATS[kind].check(version, "the file")
         self._at += HEADER_SIZE
         self.offset = HEADER_SIZE

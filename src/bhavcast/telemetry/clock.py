@@ -5,7 +5,10 @@ wall time; intervals use monotonic time. All of them are injected, so a test can
 """
 
 import time
-from typing import Protocol
+from typing import Final, Protocol
+
+# A clock that differs from its own pace by more than this was set; by less it was slewed, or read late.
+SET_BACK_MS: Final = 500
 
 
 class Clock(Protocol):
@@ -65,6 +68,8 @@ class MarketClock:
         self._clock = clock
         self._start_ms = start_ms
         self._origin = clock.monotonic()
+        self._ahead = 0.0  # of a market time that was set back
+        self._last = (0.0, 0)
         self.speed = speed
 
     @property
@@ -77,6 +82,19 @@ class MarketClock:
         if self._start_ms is None:
             return self._clock.wall_ms()
         return self._start_ms + int((self._clock.monotonic() - self._origin) * 1000 * self.speed)
+
+    def steady_ms(self) -> int:
+        """Return market time as another's clock would go on that nobody has set back: the exchange's, were it real."""
+        at, now = self._clock.monotonic(), self.now_ms()
+        then, last = self._last
+        went = (at - then) * 1000 * self.speed
+        back = last + went - now if last else 0.0
+        if back > SET_BACK_MS:
+            self._ahead += back
+        elif back < -SET_BACK_MS:
+            self._ahead = max(0.0, self._ahead + back)
+        self._last = (at, now)
+        return now + int(self._ahead)
 
     def jump(self, to_ms: int) -> None:
         """Set a virtual clock forward; a real one and a step back are refused."""

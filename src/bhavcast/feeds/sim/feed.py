@@ -75,7 +75,8 @@ class SimFeed:
         self._closed = True
 
     def _pump(self) -> list[Tick]:
-        now, speed, market = self._clock.now_ms(), self._clock.speed, self.market
+        # An exchange's clock does not go back because ours is set back.
+        now, speed, market = self._clock.steady_ms(), self._clock.speed, self.market
         if not market.now:
             market.start(now)
         elif now - market.now > CATCH_UP_MS * speed:
