@@ -40,6 +40,7 @@ def _describe(instrument: Any) -> dict[str, Any]:
         "band_percent": instrument.band,
         "closing_auction": instrument.closing_auction,
         "sector": instrument.sector,
+        "gsm_stage": instrument.gsm_stage,
         "provisional": instrument.provisional,
     }
     return {name: value for name, value in told.items() if value not in (None, "")}
