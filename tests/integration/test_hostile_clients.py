@@ -417,6 +417,39 @@ async def test_a_host_that_is_not_exactly_ours_is_refused(venue, headers, code):
     (await venue.ask(request("/api/stock/500325", *headers, host=None))).refused(code, "foreign_host")
 
 
+STOCK = "/api/stock/500325"
+
+
+@pytest.mark.parametrize("upgrade", [(), ("Upgrade: websocket", "Connection: Upgrade")], ids=["http", "handshake"])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:80", "user@localhost", "localhost:99999", "localhost@evil.example", "[::1"]
+)
+async def test_the_host_of_a_whole_url_counts_and_not_the_header(venue, host, upgrade):
+    path = "/ws" if upgrade else STOCK
+    answer = await venue.ask(request(f"http://{host}{path}", *upgrade))
+    assert answer.status in (400, 421)
+    answer.refused(answer.status, "foreign_host" if answer.status == 421 else "malformed_request")
+
+
+async def test_a_whole_url_with_our_host_is_a_request_like_any_other(venue):
+    asked = request(f"http://localhost{STOCK}", host="evil.example")
+    async with venue.line() as line:
+        for _ in range(2):
+            assert (await line.ask(asked)).told["symbol"] == "500325"
+        assert (await line.ask(request("HTTPS://[::1]:5000/api/stocks/batch?symbols=500325"))).status == 200
+    (await venue.ask(request(f"http://localhost{STOCK}", host=None))).refused(421, "foreign_host")
+    (await venue.ask(request(f"http://localhost{STOCK}", "Host: localhost"))).refused(421, "foreign_host")
+    async with venue.line() as line:
+        head = ("Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13")
+        await line.send(request("http://localhost/ws", *head, "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="))
+        assert (await line.head()).status == 101
+
+
+@pytest.mark.parametrize("target", [f"ftp://localhost{STOCK}", f"httpx://localhost{STOCK}", f"ws://localhost{STOCK}"])
+async def test_a_url_of_another_scheme_is_refused(venue, target):
+    (await venue.ask(request(target))).refused(400, "malformed_request")
+
+
 @pytest.mark.parametrize(
     "target",
     [

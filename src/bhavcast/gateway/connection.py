@@ -1,6 +1,7 @@
 """An HTTP connection as uvicorn keeps it, with limits on what is not a body, and with what long-lived answers need."""
 
 import asyncio
+import re
 from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -18,6 +19,8 @@ from bhavcast.gateway.access_log import AccessLog
 from bhavcast.telemetry.metrics import HttpCounters
 
 HEADERS_BYTES: Final = 16 * 1024  # all headers of one request
+# `GET http://host/path`, as it is sent to proxies: scheme, host, and the rest as everyone else sends it.
+_ABSOLUTE: Final = re.compile(rb"https?://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
 REQUEST_S: Final = 10.0  # from the first byte of a request to its last; of a new connection, from its beginning
 
 
@@ -142,7 +145,20 @@ class Connection(HttpToolsProtocol):
         if len(self.url) > self.max_url:
             self._refuse(UrlTooLong(f"expected a URL of at most {self.max_url} bytes"))
             return
+        if not self.url.startswith((b"/", b"*")) and not self._absolute():
+            self._refuse(Malformed("expected a path, or a URL that begins with http:// or https://"))
+            return
         self._begin()
+
+    def _absolute(self) -> bool:
+        """Take the host out of a whole URL: it counts, whatever the Host header says (RFC 9112, 3.2.2)."""
+        found = _ABSOLUTE.fullmatch(self.url)
+        if found is None:
+            return False
+        host, rest = found.groups()
+        self.url = rest if rest.startswith(b"/") else b"/" + rest
+        self.headers[:] = [(name, host if name == b"host" else value) for name, value in self.headers]
+        return True
 
     def _begin(self) -> None:
         super().on_headers_complete()
