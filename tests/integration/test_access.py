@@ -180,30 +180,43 @@ async def test_streams_are_opened_by_key_or_cookie_and_counted():
         await until(lambda: not venue.gateway.members)
 
 
-@pytest.mark.parametrize("how", ["revoked", "expired", "needed by now"])
-async def test_streams_end_with_what_opened_them(how):
+ENDS = {"revoked": 4500, "expired": 4005, "ends sooner than it did": 4005, "needed by now": 4500}
+
+
+@pytest.mark.parametrize("path", ["/ws", "/socket.io/?EIO=4&transport=websocket", "/kite"])
+@pytest.mark.parametrize("how", ENDS)
+async def test_streams_end_with_what_opened_them(how, path):
     clock = ManualClock()
     ends = msgspec.structs.replace(VIEWER, expires=clock.wall_ms() + 60_000)
     keyring = Keyring([] if how == "needed by now" else [ends])
-    async with Venue(keeper=Doorkeeper(keyring, clock)) as venue, venue.line() as line:
+    async with Venue(keeper=Doorkeeper(keyring, clock), kite_api=True) as venue, venue.line() as line:
         venue.gateway.clock = clock
         headers = {} if how == "needed by now" else {"X-API-Key": "desk-key"}
         await line.send(request(STREAM, *(f"{name}: {value}" for name, value in headers.items())))
         assert (await line.head()).status == 200
-        async with connect(venue.url.replace("http", "ws", 1) + "/ws", additional_headers=headers, proxy=None) as wire:
-            assert '"t":"hello"' in await wire.recv()
+        async with connect(venue.url.replace("http", "ws", 1) + path, additional_headers=headers, proxy=None) as wire:
+            await until(lambda: len(venue.gateway.members) == 2)
             match how:
                 case "revoked":
                     keyring.replace([msgspec.structs.replace(ends, revoked=1)])
                 case "expired":
                     clock.advance(60)
+                case "ends sooner than it did":
+                    clock.advance(30)
+                    keyring.replace([msgspec.structs.replace(ends, expires=clock.wall_ms())])
                 case _:
                     keyring.replace([ends])
             await wire.wait_closed()
-            assert wire.close_code == (4005 if how == "expired" else 4500)
+            assert wire.close_code == ENDS[how]
+            # The same once more is not let in again, as a handshake or as a request.
+            if how != "needed by now":
+                with pytest.raises(InvalidStatus) as refused:
+                    await connect(venue.url.replace("http", "ws", 1) + path, additional_headers=headers, proxy=None)
+                assert refused.value.response.status_code == 401
+                (await venue.read(STREAM, DESK_KEY)).refused(401, "key_expired")
         async with asyncio.timeout(PATIENCE_S):
             said = await line.reader.readuntil(b"\r\n0\r\n\r\n")  # the last chunk
-        assert (b"key_expired" if how == "expired" else b"bad_auth") in said
+        assert (b'"key_expired"' if ENDS[how] == 4005 else b'"bad_auth"') in said
         await until(lambda: not venue.gateway.members)
 
 
