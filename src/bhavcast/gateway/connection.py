@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import socket
 from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -21,6 +22,7 @@ from bhavcast.telemetry.metrics import HttpCounters
 HEADERS_BYTES: Final = 16 * 1024  # all headers of one request
 # `GET http://host/path`, as it is sent to proxies: scheme, host, and the rest as everyone else sends it.
 _ABSOLUTE: Final = re.compile(rb"https?://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
+GONE_S: Final = 30  # a peer that acknowledges nothing for so long is not there any more
 REQUEST_S: Final = 10.0  # from the first byte of a request to its last; of a new connection, from its beginning
 
 
@@ -201,6 +203,22 @@ def bind(counters: HttpCounters, access_log: AccessLog, constant_headers: bytes,
         "max_url": max_url,
     }
     return type("BoundConnection", (Connection,), names)
+
+
+def notice_who_vanishes(listener: socket.socket) -> None:
+    """Have the kernel end the connections of peers that are gone without a word: a cable pulled, a machine asleep.
+
+    What is sent to them is repeated for a quarter of an hour otherwise, and where nothing is sent nobody would ever know. The
+    connections of a listener inherit it from there.
+    """
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (("TCP_KEEPIDLE", GONE_S // 2), ("TCP_KEEPINTVL", max(1, GONE_S // 6)), ("TCP_KEEPCNT", 3)):
+        if hasattr(socket, name):
+            listener.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    if hasattr(
+        socket, "TCP_USER_TIMEOUT"
+    ):  # Linux alone: elsewhere what is sent is repeated for as long as the system does
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, GONE_S * 1000)
 
 
 def limited(kind: type[asyncio.Protocol], most: int) -> type[asyncio.Protocol]:

@@ -100,6 +100,7 @@ class GatewayServer:
             # Connections inherit it. asyncio sets it only where a socket names its protocol, which `create_server` does
             # not; without it an answer in two writes waits 40 ms for the client's delayed acknowledgement.
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection.notice_who_vanishes(listener)
         self._gate = gate
         self.counters = HttpCounters()
         self.accesses = access_log or AccessLog(enabled=False)
