@@ -479,6 +479,68 @@ async def test_what_is_too_large_is_refused_by_its_name(hot):
     assert (await hot.ask(too_long)).status in (405, 413)
 
 
+CHUNKED = request("/", "Transfer-Encoding: chunked", method="POST")
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [
+        CHUNKED + b"1;x=",
+        CHUNKED + b"0\r\nX: ",
+        CHUNKED + b"1\r\na\r\n0\r\nX: ",
+    ],
+    ids=["extension", "trailer", "trailer after a body"],
+)
+@pytest.mark.parametrize("piece", [b"a" * 1000, b"a\r\nX: b"], ids=["long", "many"])
+async def test_what_follows_a_body_and_never_ends_is_cut_off(venue, begun, piece):
+    if b";" in begun and b"\r\n" in piece:
+        return
+    async with venue.line() as line:
+        await line.send(begun)
+        ended = asyncio.ensure_future(line.ended())
+        sent = 0
+        while not ended.done() and sent < 2_000_000:
+            with contextlib.suppress(ConnectionError):
+                await line.send(piece * 10)
+            await asyncio.sleep(0)
+            sent += 10 * len(piece)
+        told = await ended
+        assert told.count(b"HTTP/1.1 ") <= 1, "the answer to what came is the only one"
+        assert told.startswith((b"HTTP/1.1 405", b"HTTP/1.1 431")) or not told
+    assert sent < 2_000_000
+
+
+async def test_a_body_in_the_smallest_chunks_is_a_body(venue):
+    body = b"1\r\na\r\n" * 20_000 + b"0\r\nX: y\r\n\r\n"
+    async with venue.line() as line:
+        assert (await line.ask(CHUNKED + body)).status in (405, 413)
+        assert (await line.ask(HOT)).told["symbol"] == "500325", "where it ends is known"
+
+
+async def test_a_trailer_is_no_header(venue):
+    begun = request("/api/session", "Transfer-Encoding: chunked", method="POST")
+    trailers = b"0\r\nOrigin: https://evil.example\r\nX-API-Key: bhk_wrong\r\nX-Forwarded-For: 10.0.0.1\r\n\r\n"
+    plain, with_trailers = await venue.ask(begun + b"0\r\n\r\n"), await venue.ask(begun + trailers)
+    assert plain.refused(401, "unauthenticated")["detail"] == with_trailers.refused(401, "unauthenticated")["detail"]
+
+
+async def test_a_long_url_does_not_take_the_answer_of_the_request_before_it(venue):
+    async with venue.line() as line:
+        await line.send(COLD + request("/api/stock/" + "a" * 20_000))
+        with contextlib.suppress(ConnectionError):
+            told = await line.ended()
+            assert not told or told.startswith(b"HTTP/1.1 200"), told[:200]
+
+
+@pytest.mark.parametrize("size", [100, 1000])
+async def test_headers_within_their_bytes_are_taken_and_more_are_not(venue, size):
+    def headers(total: int) -> list[str]:
+        return [f"X: {'a' * (size - 7)}"] * (total // size)
+
+    assert (await venue.read(STOCK, *headers(14_000))).status == 200
+    (await venue.read(STOCK, *headers(18_000))).refused(431, "headers_too_large")
+
+
 async def test_a_compressed_body_is_never_unpacked(venue):
     bomb = gzip.compress(b"0" * 10_000_000)
     answer = await venue.ask(

@@ -20,6 +20,7 @@ from bhavcast.gateway.access_log import AccessLog
 from bhavcast.telemetry.metrics import HttpCounters
 
 HEADERS_BYTES: Final = 16 * 1024  # all headers of one request
+CHUNKED: Final = 9  # bytes on the wire for one of a body, where each is sent as a chunk of its own, and some to spare
 # `GET http://host/path`, as it is sent to proxies: scheme, host, and the rest as everyone else sends it.
 _ABSOLUTE: Final = re.compile(rb"https?://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
 GONE_S: Final = 30  # a peer that acknowledges nothing for so long is not there any more
@@ -49,6 +50,7 @@ class Connection(HttpToolsProtocol):
         # A head is due or under way, and what of it has come.
         self._heading = True
         self._head = 0
+        self._beside = 0  # what has come after a head and is no body: sizes of chunks and their extensions, trailers
         self._coming = False  # a request is under way
         self._deadline: asyncio.TimerHandle | None = None
 
@@ -67,6 +69,10 @@ class Connection(HttpToolsProtocol):
         self._coming = True
         if not self._too_long(data):
             super().data_received(data)
+            if self._beside > HEADERS_BYTES:
+                self._refuse(
+                    HeadersTooLarge(f"expected at most {HEADERS_BYTES} bytes of chunk extensions and trailers")
+                )
         if not self._coming or self.transport.is_closing():
             self._in_time()
         elif self._deadline is None:
@@ -90,6 +96,7 @@ class Connection(HttpToolsProtocol):
     def _too_long(self, data: bytes) -> bool:
         """Refuse a head that does not end: httptools has no limit of its own."""
         if not self._heading:
+            self._beside += len(data)
             return False
         self._head += len(data)
         most = self.max_url + HEADERS_BYTES
@@ -119,6 +126,9 @@ class Connection(HttpToolsProtocol):
                 return
             cycle.disconnected = True  # it is this request's body that is wrong
             cycle.message_event.set()
+        elif cycle is not None and not self._heading:  # type: ignore[redundant-expr]  # None at first
+            self.transport.close()  # its answer has gone out: another would be taken for that to what comes next
+            return
         own_id = request_id.new().decode()
         body = problems.with_request_id(problems.body(error), own_id)
         self.counters.count("unparsed", error.status, 0.0)
@@ -142,14 +152,17 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Hand a request whose head is short enough to the application."""
-        self._heading = False
-        self._head = 0
         if len(self.url) > self.max_url:
             self._refuse(UrlTooLong(f"expected a URL of at most {self.max_url} bytes"))
+            return
+        if self._head > HEADERS_BYTES and sum(len(n) + len(v) + 4 for n, v in self.headers) > HEADERS_BYTES:
+            self._refuse(HeadersTooLarge(f"expected at most {HEADERS_BYTES} bytes of headers"))
             return
         if not self.url.startswith((b"/", b"*")) and not self._absolute():
             self._refuse(Malformed("expected a path, or a URL that begins with http:// or https://"))
             return
+        self._heading = False
+        self._head = 0
         self._begin()
 
     def _absolute(self) -> bool:
@@ -164,15 +177,19 @@ class Connection(HttpToolsProtocol):
 
     def _begin(self) -> None:
         super().on_headers_complete()
+        # uvicorn adds trailers to its list. They are no headers (RFC 9110, 6.5.1): a proxy that minds those may let them pass.
+        self.scope["headers"] = self.headers.copy()
 
     def on_body(self, body: bytes) -> None:
         """Pass a body on; a request that was refused has no cycle for it."""
+        self._beside = max(0, self._beside - CHUNKED * len(body))
         if self.cycle is not None:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
         """End a request."""
         self._heading = True
+        self._beside = 0
         self._coming = False
         if self.cycle is not None:
             super().on_message_complete()
