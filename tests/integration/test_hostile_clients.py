@@ -12,6 +12,7 @@ import pytest_asyncio
 from bhavcast.app.config import Limits
 from bhavcast.domain import field
 from bhavcast.gateway.hot import BATCH, HotProtocol
+from bhavcast.gateway.session import Session
 from tests.docs.stage import PATIENCE_S
 from tests.integration.test_serving_stream import Ear, ear
 from tests.integration.venue import Line, Venue, request, until
@@ -586,6 +587,47 @@ async def test_a_storm_of_subscriptions_ends_with_the_limit_and_the_others_have_
             assert (await quick.wait("u"))["q"][0]["current_price"] == price / 100
         await reading
         assert len(hot.gateway.hub.outboxes) == 2
+
+
+async def test_who_asks_for_much_at_once_is_heard_a_slice_at_a_time_and_the_others_have_their_turn(hot, monkeypatch):
+    # Every message is more than a slice, and a rest lasts for one turn of the loop.
+    monkeypatch.setattr("bhavcast.gateway.websocket.SLICE_S", -1.0)
+    monkeypatch.setattr("bhavcast.gateway.websocket.REST", 0)
+    heard = []
+    receive = Session.receive
+
+    def counted(session: Session, payload: bytes | str) -> None:
+        heard.append(payload)
+        receive(session, payload)
+
+    async with ear(hot) as storm, hot.line() as line:
+        await storm.wait("hello")
+        monkeypatch.setattr(Session, "receive", counted)
+        most = hot.gateway.limits.messages_per_second
+        for number in range(most):
+            kind = ("sub", "unsub")[number % 2]
+            storm.wire.transport.write(frame(msgspec.json.encode({"t": kind, "id": number, "symbols": "*"})))
+        await until(lambda: heard)
+        assert (await line.ask(HOT)).status == (await line.ask(COLD)).status == 200
+        assert len(heard) < most, "two requests waited for all of them"
+        while (await storm.wait("ack"))["id"] < most - 1:
+            pass
+
+
+async def test_who_leaves_while_not_listened_to_is_forgotten(hot, monkeypatch):
+    monkeypatch.setattr("bhavcast.gateway.websocket.SLICE_S", -1.0)
+    monkeypatch.setattr("bhavcast.gateway.websocket.REST", 10**9)
+    async with ear(hot) as one, ear(hot) as other:
+        for each in (one, other):
+            await each.wait("hello")
+            for number in range(3):
+                each.wire.transport.write(frame(msgspec.json.encode({"t": "list", "id": number})))
+            assert (await each.wait("list"))["id"] == 0
+        # What comes is not read meanwhile; a stop of the service, and a client that is cut off, end it all the same.
+        monkeypatch.setattr("bhavcast.gateway.websocket.CLOSE_TIMEOUT_S", 0.01)
+        for outbox in list(hot.gateway.hub.outboxes):
+            outbox.sink.close(4008, "slow")
+        await until(lambda: not hot.gateway.members)
 
 
 @pytest.mark.parametrize("hot_path", [True, False], ids=["hot", "cold"])
