@@ -174,9 +174,9 @@ SAMPLES = {
     ),
     "answer": Sample(
         formats.CONTROL,
-        lambda _: _line(_Answer(done={})),
+        lambda _: _line(_Answer(v=1, done={})),
         lambda path: msgspec.json.decode(path.read_bytes(), type=_Answer),
-        _Answer(done={}),
+        _Answer(v=1, done={}),
     ),
 }  # fmt: skip
 

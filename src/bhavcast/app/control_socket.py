@@ -3,7 +3,7 @@
 A connection carries one request and its answer, each a line of JSON:
 
     {"v":1,"act":"pause","source":"sim"}
-    {"v":1,"done":{}}     or     {"v":1,"error":{"code":"unknown_source","detail":"expected a source of ...","field":"source"}}
+    {"v":1,"done":{}}     or     {"error":{"code":"unknown_source","detail":"expected a source of ...","field":"source"}}
 
 Who may connect is for the file system to say: the socket and its folder are this user's alone. Who did what is on the
 audit log of the gateway that asks.
@@ -41,48 +41,48 @@ NOBODY: Final = (
 )
 
 
-class _Pause(msgspec.Struct, tag="pause", tag_field="act", frozen=True, forbid_unknown_fields=True):
+class _Act(msgspec.Struct, tag_field="act", frozen=True, forbid_unknown_fields=True):
+    """What an operator does."""
+
+
+class _OfSource(_Act, frozen=True):
     source: str
     v: int = CONTROL.written
 
-    async def of(self, control: Control) -> dict[str, Any]:
+
+class _Pause(_OfSource, tag="pause", frozen=True):
+    async def of(self, control: Control) -> dict[str, Any] | None:
         await control.pause(self.source)
-        return {}
+        return None
 
 
-class _Resume(msgspec.Struct, tag="resume", tag_field="act", frozen=True, forbid_unknown_fields=True):
-    source: str
-    v: int = CONTROL.written
-
-    async def of(self, control: Control) -> dict[str, Any]:
+class _Resume(_OfSource, tag="resume", frozen=True):
+    async def of(self, control: Control) -> dict[str, Any] | None:
         await control.resume(self.source)
-        return {}
+        return None
 
 
-class _Prefer(msgspec.Struct, tag="prefer", tag_field="act", frozen=True, forbid_unknown_fields=True):
-    source: str
-    v: int = CONTROL.written
-
-    async def of(self, control: Control) -> dict[str, Any]:
+class _Prefer(_OfSource, tag="prefer", frozen=True):
+    async def of(self, control: Control) -> dict[str, Any] | None:
         await control.prefer(self.source)
-        return {}
+        return None
 
 
-class _Release(msgspec.Struct, tag="release", tag_field="act", frozen=True, forbid_unknown_fields=True):
+class _Release(_Act, tag="release", frozen=True):
     entry_id: int
     v: int = CONTROL.written
 
-    async def of(self, control: Control) -> dict[str, Any]:
+    async def of(self, control: Control) -> dict[str, Any] | None:
         return await control.release(self.entry_id)
 
 
-class _LogLevel(msgspec.Struct, tag="log_level", tag_field="act", frozen=True, forbid_unknown_fields=True):
+class _LogLevel(_Act, tag="log_level", frozen=True):
     level: Level
     v: int = CONTROL.written
 
-    async def of(self, control: Control) -> dict[str, Any]:
+    async def of(self, control: Control) -> dict[str, Any] | None:
         await control.log_level(self.level)
-        return {}
+        return None
 
 
 _Request = _Pause | _Resume | _Prefer | _Release | _LogLevel
@@ -98,8 +98,8 @@ class _Error(msgspec.Struct, frozen=True):
     field: str | None = None
 
 
-class _Answer(msgspec.Struct, frozen=True, kw_only=True):
-    v: int = CONTROL.written
+class _Answer(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    v: int
     done: dict[str, Any] | None = None
     error: _Error | None = None
 
@@ -171,13 +171,15 @@ async def _serve(
     try:
         if busy:
             raise Conflict(f"expected at most {AT_ONCE} requests of operators at once; ask again")
-        answer = _Answer(done=await (await _asked(reader, within_s)).of(control))
+        answer = _Answer(v=CONTROL.written, done=await (await _asked(reader, within_s)).of(control))
     except BhavcastError as error:
-        answer = _Answer(error=_Error(error.code, error.detail, error.field))
+        answer = _Answer(v=CONTROL.written, error=_Error(error.code, error.detail, error.field))
     except Exception as error:  # an edge: the gateway tells of it, and the ingest goes on
         incident = secrets.token_hex(8)
         log.error("fault", incident=incident, exc_info=error)
-        answer = _Answer(error=_Error(BhavcastError.code, f"a fault of the ingest, in its log as {incident}"))
+        answer = _Answer(
+            v=CONTROL.written, error=_Error(BhavcastError.code, f"a fault of the ingest, in its log as {incident}")
+        )
     except asyncio.CancelledError:
         writer.close()
         raise
