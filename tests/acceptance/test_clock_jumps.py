@@ -87,7 +87,9 @@ def stopped(machine, clock, tmp_path) -> Iterator[System]:
     binaries = tmp_path / "bin"
     binaries.mkdir()
     for name in embedded.NAMES:
-        (binaries / name).symlink_to(valkey_binary())
+        script = f'#!/bin/sh\n[ "$1" = --version ] && unset LD_PRELOAD\nexec {valkey_binary()} "$@"\n'
+        (binaries / name).write_text(script)
+        (binaries / name).chmod(0o700)
     machine.environment["PATH"] = f"{binaries}:{os.environ['PATH']}"
     settings = {"BHAVCAST_CLOCK": clock, "BHAVCAST_GATEWAY_WORKERS": "2", **machine.environment}
     running = System(tmp_path / "data", "--scrips", "50", "--rate", "20", bus="embedded", **settings)
