@@ -305,8 +305,15 @@ class GatewayServer:
             "bhavcast_sessions": [((), float(len(gateway.door.sessions)))],
             "cache_hit_rate": [((), gateway.fresh_reads / gateway.reads if gateway.reads else 1.0)],
             "bhavcast_feed_state": [((name, state), 1.0) for name, state in gateway.feed_states().items()],
+            "bhavcast_tasks": _tasks(gateway),
         }
         return told | _of_ingest(gateway) | _of_roles(gateway) | self._gauges()
+
+
+def _tasks(gateway: Gateway) -> list[Sample]:
+    told = gateway.fact("ingest").get("tasks")  # an ingest of the version before does not say
+    ours = (("gateway",), float(len(asyncio.all_tasks())))
+    return [ours] if told is None else [ours, (("ingest",), float(told))]
 
 
 def _of_ingest(gateway: Gateway) -> dict[str, list[Sample]]:

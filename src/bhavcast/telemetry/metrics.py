@@ -59,6 +59,7 @@ NAMES: Final = (
     Name("bhavcast_journal_failing", "gauge", (), "1 while records are being lost."),
     Name("bhavcast_journal_lost_total", "counter", (), "Messages that could not be written to the journal."),
     Name("bhavcast_journal_synced_rev", "gauge", (), "Newest revision that survives a power cut."),
+    Name("bhavcast_tasks", "gauge", ("role",), "Tasks of the event loop of this gateway, and of ingest."),
     Name("bhavcast_role_state", "gauge", ("role", "state"), "1 for the state a process of this system is in."),
     Name("bhavcast_role_restarts_total", "counter", ("role",), "Times that a process was started again."),
 )
