@@ -31,6 +31,7 @@ SETTINGS = {
     "BHAVCAST_LOG_LEVEL": "warning",
 }
 EVERYTHING = "all processes"
+IDLE = "1 gateway, nobody there"  # what following the bus costs by itself
 
 
 @contextlib.contextmanager
@@ -53,9 +54,9 @@ def _wait_quote(port: int) -> None:
     raise RuntimeError("a gateway has no quote after 30 s")
 
 
-def _over(count: int, plan: Plan) -> Callable[[], Reading]:
+def _over(count: int, plan: Plan, *, clients: int) -> Callable[[], Reading]:
     """Measure with so many gateways, all on the server's core; the others share the load's."""
-    each = plan.scaled(CLIENTS) // count
+    each = clients // count
 
     def measure() -> Reading:
         with contextlib.ExitStack() as running:
@@ -82,25 +83,33 @@ def _over(count: int, plan: Plan) -> Callable[[], Reading]:
                     )
                 )
                 for port in ports
+                if each
             ]
             for load in loads:
                 load.wait_ready()
             time.sleep(SETTLE)
             meters = {name: CpuMeter([pid]) for name, pid in pids.items()}
             before = {name: meter.read() for name, meter in meters.items()}
+            began = time.monotonic_ns()
             for load in loads:
                 load.start()
+            if not loads:
+                time.sleep(plan.seconds * 2)
             results = [load.finish() for load in loads]
+            seconds = (time.monotonic_ns() - began) / 1e9
             used = {name: meter.read().since(before[name]).used for name, meter in meters.items()}
         if gone := sum(result.gone for result in results):
             raise RuntimeError(f"{gone} clients were closed")
-        frames, seconds = max(sum(result.frames for result in results), 1), results[0].seconds
+        shares = {f"share of a core, {name}|%": cpu / seconds / 1e7 for name, cpu in used.items()}
+        if not results:
+            return {**shares, "CPU of the gateway per tick|µs": used["gateway 1"] / seconds / TICKS / 1000}
+        frames = max(sum(result.frames for result in results), 1)
         gateways = sum(cpu for name, cpu in used.items() if name.startswith("gateway"))
         due = each * count * HZ * seconds
         return {
             f"{PER_FRAME}|µs": gateways / frames / 1000,
             f"{PER_FRAME}, {EVERYTHING}|µs": sum(used.values()) / frames / 1000,
-            **{f"share of a core, {name}|%": cpu / seconds / 1e7 for name, cpu in used.items()},
+            **shares,
             "frames received of those due|%": 100 * frames / due,
             "load generators' share of their core|%": 100 * sum(result.cpu_seconds for result in results) / seconds,
         }
@@ -112,7 +121,9 @@ def gateways(plan: Plan) -> Outcome:
     """The same clients on one, two and three gateways: 3,000 × 50 of 5,000 scrips, 5,000 ticks/s, ten flushes a second."""
     outcome = Outcome("gateways")
     names = {count: f"{count} gateway{'s' if count > 1 else ''}" for count in range(1, MOST + 1)}
-    alternate(outcome, [Contender(name, _over(count, plan)) for count, name in names.items()], plan)
+    clients = plan.scaled(CLIENTS)
+    contenders = [Contender(name, _over(count, plan, clients=clients)) for count, name in names.items()]
+    alternate(outcome, [*contenders, Contender(IDLE, _over(1, plan, clients=0))], plan)
     one = names[1]
     for count in range(2, MOST + 1):
         outcome.compare(PER_FRAME, names[count], [one])

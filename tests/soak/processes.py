@@ -15,9 +15,9 @@ from bhavcast.bus import embedded
 from tests.system import System
 
 MIB: Final = 1024 * 1024
-# Unit of each figure, and the least that it moves by: memory is had from the system in pieces of about this size.
+# Unit of each figure, and the least that it moves by. Python takes memory in arenas of 1 MiB, and gives back whole ones.
 UNITS: Final = {
-    "rss": ("MiB", 0.25),
+    "rss": ("MiB", 1.0),
     "descriptors": ("", 1.0),
     "threads": ("", 1.0),
     "tasks": ("", 1.0),
