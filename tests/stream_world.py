@@ -39,6 +39,8 @@ NUMBERS = (field.CURRENT_PRICE, field.VOLUME, field.BID_PRICE, field.ASK_PRICE, 
 class Wire:
     """Implements hub.port.Sink; holds what was written until the client reads it."""
 
+    wire = -1
+
     def __init__(self, kind: str, number: int) -> None:
         self.number = number
         self.binary = kind == "msgpack"
@@ -46,9 +48,6 @@ class Wire:
         self.full = False
         self.frames: list[bytes] = []
         self.closed: tuple[int, str] | None = None
-
-    def direct(self) -> int:
-        return -1
 
     def send(self, *parts: bytes, pos: str | None = None) -> None:
         whole = b"".join(parts)

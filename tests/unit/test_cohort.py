@@ -20,14 +20,13 @@ SOURCE = Source(name="script", mode="sim", grade="tick")
 class Wire:
     """Implements hub.port.Sink."""
 
+    wire = -1
+
     def __init__(self) -> None:
         self.full = False
         self.unsent = 0
         self.frames: list[bytes] = []
         self.closed: int | None = None
-
-    def direct(self) -> int:
-        return -1
 
     def send(self, *parts: bytes, pos: str | None = None) -> None:
         self.frames.append(b"".join(parts))
