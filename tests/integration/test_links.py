@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import httpx
 import pytest
 from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from bhavcast.app.control import LineControl
 from bhavcast.app.control_socket import SocketControl, listening, socket_of
@@ -31,6 +31,7 @@ from tests.scripted_line import SOURCE, Line, Script
 pytestmark = pytest.mark.slow
 
 PATIENCE_S = 30.0
+GONE = (OSError, EOFError, ConnectionClosed, InvalidHandshake, TimeoutError)
 FAULTS: dict[str, Callable[[Proxy], None]] = {
     "delayed": lambda wire: wire.slow_down(delay_s=0.1),
     "throttled": lambda wire: wire.slow_down(rate=4000.0),
@@ -312,7 +313,7 @@ class OfSocketIo:
     async def run(self, url: str) -> None:
         address = url.replace("http", "ws", 1) + "/socket.io/?EIO=4&transport=websocket"
         while True:
-            with contextlib.suppress(OSError, EOFError, ConnectionClosed, TimeoutError):
+            with contextlib.suppress(*GONE):
                 async with connect(address, compression=None, proxy=None, open_timeout=2.0, close_timeout=0.1) as wire:
                     await wire.send("40")
                     await wire.send('42["subscribe",{"symbols":["500325"]}]')
@@ -332,7 +333,7 @@ class OfKite:
     async def run(self, url: str) -> None:
         address = url.replace("http", "ws", 1) + "/kite?api_key=any&access_token=any"
         while True:
-            with contextlib.suppress(OSError, EOFError, ConnectionClosed, TimeoutError):
+            with contextlib.suppress(*GONE):
                 async with connect(address, compression=None, proxy=None, open_timeout=2.0, close_timeout=0.1) as wire:
                     await wire.send('{"a":"mode","v":["ltp",[128083204]]}')
                     while True:
@@ -466,8 +467,9 @@ async def test_a_wire_that_is_slow_conflates_and_is_counted_and_a_silent_one_is_
         price, most = 153_300, 0.0
         async with asyncio.timeout(PATIENCE_S):
             while venue.gateway.members:
-                price += 5
-                await venue.price("500325", price)
+                for _ in range(20):
+                    price += 5
+                    await venue.price("500325", price)
                 told = (await venue.read("/metrics")).body.decode()
                 most = max(most, _figure(told, "bhavcast_unsent_bytes"))
         assert venue.gateway.hub.skips > 0
