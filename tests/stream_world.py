@@ -395,7 +395,7 @@ class World:
             self.gateway.hear(replica.catch_up(snapshot), None)
 
     def flush(self, *, whole: bool = False) -> None:
-        cohorts = [cohort for cohort in self.gateway.hub.cohorts.values() if cohort not in self.flushes]
+        cohorts = [cohort for cohort in self.gateway.hub.cohorts if cohort not in self.flushes]
         due = [cohort for cohort in cohorts if cohort.due]
         if due and (whole or self.rng.random() < 0.5):
             cohort = self.rng.choice(due)
@@ -585,7 +585,7 @@ class World:
             self.wait()
             for _ in range(30):
                 self.pump()
-            for cohort in list(self.gateway.hub.cohorts.values()):
+            for cohort in list(self.gateway.hub.cohorts):
                 if cohort not in self.flushes and cohort.due:
                     self.flushes[cohort] = cohort.flush(self.clock.monotonic())
             while self.flushes:

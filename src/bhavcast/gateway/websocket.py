@@ -9,6 +9,7 @@ import socket
 import struct
 from collections import deque
 from collections.abc import Callable, Sequence
+from time import thread_time
 from typing import Any, Final, Protocol
 
 import structlog
@@ -27,6 +28,10 @@ from bhavcast.hub.outbox import HIGH_WATER
 log = structlog.get_logger()
 
 CLOSE_TIMEOUT_S: Final = 1.0
+# What one client's messages may cost at a stretch, in CPU time; then it is not listened to for so many times as long. So who
+# asks for the whole market again and again has a tenth of the loop, and the others do not wait for more than one message.
+SLICE_S: Final = 0.002
+REST: Final = 9
 # Kernel buffers would hide a slow client and deliver it old prices in order: keep what is unsent with us, where it
 # conflates.
 NOTSENT_LOWAT: Final = 16 * 1024
@@ -122,6 +127,7 @@ class WebSocket(asyncio.Protocol):
         self._message: list[bytes] = []
         self._text = True
         self._timer: asyncio.TimerHandle | None = None
+        self._rest: asyncio.TimerHandle | None = None
         self.transport: asyncio.Transport | None = None
         self.binary = False
         self.full = False
@@ -143,8 +149,9 @@ class WebSocket(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget everything of the client."""
         self._connections.discard(self)
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._rest):
+            if timer is not None:
+                timer.cancel()
         self._forget()
         self.transport = None
 
@@ -176,14 +183,25 @@ class WebSocket(asyncio.Protocol):
     def resume_writing(self) -> None:
         """Listen again."""
         self.full = False
+        self._listen()
+
+    def _listen(self) -> None:
         self._read_on()
         self._flush()
-        if self.transport is not None and not self.full:
+        if self.transport is not None and not self.full and self._rest is None:
             self.transport.resume_reading()
 
     def _read_on(self) -> None:
-        while self._inbox and not self.full:
+        began = thread_time()
+        while self._inbox and not self.full and self._rest is None:
             self._frame(self._inbox.popleft())
+            if (took := thread_time() - began) > SLICE_S and self.transport is not None:
+                self.transport.pause_reading()
+                self._rest = asyncio.get_running_loop().call_later(REST * took, self._rested)
+
+    def _rested(self) -> None:
+        self._rest = None
+        self._listen()
 
     def shutdown(self) -> None:
         """End with the server: uvicorn calls this of every connection when it stops."""

@@ -1,4 +1,4 @@
-"""Clients that are shown the same at the same pace: a dirty row is encoded once for all of them."""
+"""Clients that are shown the same at the same moments: a dirty row is encoded once for all of them."""
 
 from array import array
 from collections.abc import Callable, Iterator, Sequence
@@ -11,11 +11,14 @@ from bhavcast.hub.port import Board, Encoder, Row
 
 # A flush of thousands of clients lets others use the loop after each slice: measured, HTTP p99 beside 3,000 streaming
 # clients falls from 47-70 ms to 1-1.5 ms.
+# More are another cohort, which flushes at another moment: nobody waits longer than for these, but rows are encoded once for
+# each. Measured with 5,000 clients at 10 Hz in two cohorts instead of one: p99 127 ms instead of 148, a tenth more CPU.
+MEMBERS: Final = 5000
 SLICE: Final = 768 * 1024  # bytes, and what takes as long: about a millisecond
 
 
 class Cohort:
-    """All outboxes of one shape and rate (`hz`, 0 for every batch)."""
+    """Outboxes of one shape and rate (`hz`, 0 for every batch)."""
 
     def __init__(
         self,
