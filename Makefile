@@ -22,6 +22,8 @@ FUZZ_VENV := .venv-fuzz
 # For make fuzz: which target, and for how many seconds.
 TARGET ?= http
 SECONDS ?= 600
+# For make soak.
+MINUTES ?= 60
 TOOLS := build/tools
 WHEELS := build/wheel
 
@@ -35,7 +37,7 @@ LOCKED := install --require-hashes --requirement
 FAST := not slow and not browser and not acceptance
 SHARED := not browser and not acceptance
 
-.PHONY: help run setup check test lint fuzz bench docs lock clean FORCE
+.PHONY: help run setup check test lint fuzz bench soak docs lock clean FORCE
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -46,6 +48,7 @@ help:
 	@echo "make setup   only the environment: .venv/bin/bhavcast"
 	@echo "make bench   the benchmarks"
 	@echo "make fuzz    one target of tests/fuzz for ten minutes (TARGET=websocket SECONDS=3600)"
+	@echo "make soak    an hour of churn, and whether anything grows with it (MINUTES=10)"
 	@echo "make docs    write everything again that is made from the product"
 	@echo "make lock    make the lock files again (UPGRADE=1 takes the newest releases)"
 	@echo "make clean   remove the environments and everything built"
@@ -80,6 +83,10 @@ fuzz: $(FUZZ_VENV)/.fuzz
 	@mkdir -p build/fuzz/$(TARGET)
 	@$(FUZZ_VENV)/bin/python -m tests.fuzz $(TARGET) -max_total_time=$(SECONDS) -timeout=20 -rss_limit_mb=3000 \
 		-artifact_prefix=build/fuzz/$(TARGET)- build/fuzz/$(TARGET) tests/fuzz/corpus/$(TARGET) $(ARGS)
+
+# Samples and verdict go to build/soak.json.
+soak: $(VENV)/.wheel $(VENV)/.dev
+	@$(BIN)/python -m tests.soak --minutes $(MINUTES) $(ARGS)
 
 # Tables, transcripts and answers of the written pages, the vectors under tests/wire, the pages of commands and settings.
 # The commands' page is made aside: a fault must not leave an empty one.

@@ -9,7 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import growth, hostile, memory, path, rest, start, streams, writer
+from benchmarks import gateways, growth, hostile, memory, path, rest, start, streams, writer
 from benchmarks.measure import Outcome, Plan, judge, machine, raise_file_limit, save
 from bhavcast.load.generator import LoadError
 
@@ -23,6 +23,7 @@ SCENARIOS: dict[str, Callable[[Plan], Outcome]] = {
     "sim": writer.sim,
     "ingest": writer.ingest,
     "path": path.path,
+    "gateways": gateways.gateways,
     "memory": memory.memory,
     "start": start.start,
     "growth": growth.growth,

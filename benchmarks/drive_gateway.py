@@ -2,15 +2,18 @@
 
 python -m benchmarks.drive_gateway socket=/tmp/x|bus=unix:///tmp/x port=5000 hot_path=True loop=uvloop sockets=12000 expired=TEXT
 
-`expired`: a key that is known, and over; who shows none may read all the same.
+`expired`: a key that is known, and over; who shows none may read all the same. With hops=True it notes when each message
+comes, writes that into its rows, and tells it when it is asked (benchmarks/hops.py).
 """
 
 import asyncio
 import importlib
 import socket
 import sys
+import time
 
 from benchmarks.bus import PlayedBus
+from benchmarks.hops import Ear, answer
 from benchmarks.market import START_MS
 from bhavcast.access.allowance import Allowance
 from bhavcast.access.doorkeeper import Doorkeeper
@@ -22,7 +25,7 @@ from bhavcast.bus.address import Address
 from bhavcast.bus.port import Bus
 from bhavcast.bus.redis import RedisBus
 from bhavcast.domain.access import Key, digest
-from bhavcast.flow import relay
+from bhavcast.flow import Audience, relay
 from bhavcast.gateway.edge import Gate
 from bhavcast.gateway.gateway import Gateway
 from bhavcast.gateway.server import GatewayServer
@@ -33,13 +36,17 @@ UNLIMITED = Allowance(
 )
 
 
-async def serve(bus: Bus, port: int, limits: Limits, keys: list[Key], *, hot_path: bool) -> None:
+async def serve(bus: Bus, port: int, limits: Limits, keys: list[Key], *, hot_path: bool, hops: bool) -> None:
     """Serve until killed; the port is opened once the board is there."""
     clock = SystemClock()
     # Everything is asked and counted as ever; only the limit is out of reach.
     keeper = Doorkeeper(Keyring(keys), clock, allowance=UNLIMITED, anonymous_read="any" if keys else "loopback")
     gateway = Gateway(Board(), clock, MarketClock(clock, start_ms=START_MS), limits, keeper=keeper)
-    reading = asyncio.create_task(relay(bus, gateway.replica, gateway))
+    audience: Audience = gateway
+    if hops:
+        ear = audience = Ear(gateway, lambda: time.monotonic_ns() // 1000)
+        answer(ear.heard.items)
+    reading = asyncio.create_task(relay(bus, gateway.replica, audience))
     while not gateway.ready:
         await asyncio.sleep(0.01)
         if reading.done():
@@ -56,14 +63,17 @@ async def serve(bus: Bus, port: int, limits: Limits, keys: list[Key], *, hot_pat
 
 def main(arguments: list[str]) -> None:
     """Run on the event loop that was asked for."""
-    given = {"hot_path": "True", "loop": "uvloop"} | dict(argument.split("=", 1) for argument in arguments)
+    given = {"hot_path": "True", "loop": "uvloop", "hops": "False"} | dict(
+        argument.split("=", 1) for argument in arguments
+    )
     factory = importlib.import_module("uvloop").new_event_loop if given["loop"] == "uvloop" else None
     with asyncio.Runner(loop_factory=factory) as runner:
         bus = RedisBus(Address.parse(given["bus"]), SystemClock()) if "bus" in given else PlayedBus(given["socket"])
         limits = Limits(sockets=int(given["sockets"])) if "sockets" in given else Limits()
         over = [given["expired"]] if "expired" in given else []
         keys = [Key(id="1", name="over", role="viewer", sha256=digest(each), created=0, expires=1) for each in over]
-        runner.run(serve(bus, int(given["port"]), limits, keys, hot_path=given["hot_path"] == "True"))
+        hot_path, hops = given["hot_path"] == "True", given["hops"] == "True"
+        runner.run(serve(bus, int(given["port"]), limits, keys, hot_path=hot_path, hops=hops))
 
 
 if __name__ == "__main__":

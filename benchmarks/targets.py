@@ -43,6 +43,8 @@ TARGETS: Final = (
     Target("ingest", "ticks/s on one core, batches of 100, Redis", "at least", 40_000, 90_000),
     Target("path", "one client: p50 publish → received", "at most", 2.0, 0.5),
     Target("path", "one client: p99 publish → received", "at most", 15.0),
+    Target("gateways", f"2 gateways ÷ 1 gateway, {PER_FRAME}", "at most", 1.15),
+    Target("gateways", f"2 gateways ÷ 1 gateway, {PER_FRAME}, all processes", "at most", 1.15),
     Target("memory", "per client", "at most", 48, 15),
     Target("memory", "gateway with all clients", "at most", 350),
     Target("start", "first quote", "at most", 3.0, 1.0),

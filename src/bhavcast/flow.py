@@ -412,6 +412,7 @@ def figures(line: Ingest) -> dict[str, Any]:
         "journal_lost": line.journal.lost,
         "journal_synced_rev": line.journal.synced_rev,
         "orphan": line.orphan is not None,
+        "tasks": len(asyncio.all_tasks()),
         "bus": line.bus.counts(),
     }
 

@@ -34,10 +34,10 @@ def cast(tmp_path):
 class Writer:
     """An ingest on its own data directory, with its own end of the bus."""
 
-    def __init__(self, cast: Cast, folder: Path, name: str) -> None:
+    def __init__(self, cast: Cast, folder: Path, name: str, *, boot_id: str = "boot") -> None:
         self.name = name
         self.bus = RedisBus(cast.address, SystemClock(), alone=True)
-        self.line = Line(folder / name, START, bus=self.bus, writer=name)
+        self.line = Line(folder / name, START, bus=self.bus, writer=name, boot_id=boot_id)
 
     @property
     def board(self) -> Board:

@@ -98,6 +98,7 @@ class RedisBus:
             "bus_republished_total": writer.republished,
             "bus_holes_total": reader.holes,
             "bus_lost_total": reader.lost,
+            "bus_connects_total": sum(end.connects for end in self.ends),
         }
 
     async def close(self) -> None:

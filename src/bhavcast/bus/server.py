@@ -33,12 +33,16 @@ class Server:
 
     async def call(self, what: Callable[[Redis], Awaitable[_T]]) -> _T:
         """Do it once; raise one of FAILURES where it may not have been done, or its answer is lost."""
+        client = None
         try:
-            answer = await what(self._client or await self._connect())
+            client = self._client or await self._connect()
+            answer = await what(client)
         except FAILURES as error:
             self._failed(error)
-            await self.drop()
+            await self._let_go(client)
             raise
+        if client is not self._client:  # another call let go of it while this one was under way
+            await self._let_go(client)
         if self.failing is not None:
             log.info("the bus is back", bus=str(self._address))
             self.failing, self._failures = None, 0
@@ -67,7 +71,12 @@ class Server:
 
     async def drop(self) -> None:
         """Let go of the connection; the next call finds the server anew."""
-        client, self._client = self._client, None
+        await self._let_go(self._client)
+
+    async def _let_go(self, client: Redis | None) -> None:
+        """Close a client and what it has connected meanwhile; one that has taken its place stays."""
+        if client is self._client:
+            self._client = None
         if client is not None:
             try:
                 await client.connection_pool.disconnect(inuse_connections=True)

@@ -316,14 +316,24 @@ class GatewayServer:
             "bhavcast_rev": [((), float(gateway.replica.rev))],
             "bhavcast_scrips": [((), float(len(gateway.replica.order)))],
             "bhavcast_stream_clients": [(("all",), float(len(gateway.members)))],
+            "bhavcast_connections": [((), float(len(self._server.server_state.connections)))],
+            "bhavcast_unsent_bytes": [((), float(sum(each.sink.buffered() for each in gateway.hub.outboxes)))],
+            "bhavcast_snapshots_waiting": [((), float(len(gateway.hub.pumping)))],
             "bhavcast_stream_frames_total": [((), float(gateway.hub.frames))],
             "bhavcast_outbox_skipped_total": [((), float(gateway.hub.skips))],
             "bhavcast_auth_failures_total": [((reason,), float(n)) for reason, n in gateway.door.failures.items()],
             "bhavcast_sessions": [((), float(len(gateway.door.sessions)))],
             "cache_hit_rate": [((), gateway.fresh_reads / gateway.reads if gateway.reads else 1.0)],
             "bhavcast_feed_state": [((name, state), 1.0) for name, state in gateway.feed_states().items()],
+            "bhavcast_tasks": _tasks(gateway),
         }
         return told | _of_ingest(gateway) | _of_roles(gateway) | self._gauges()
+
+
+def _tasks(gateway: Gateway) -> list[Sample]:
+    told = gateway.fact("ingest").get("tasks")  # an ingest of the version before does not say
+    ours = (("gateway",), float(len(asyncio.all_tasks())))
+    return [ours] if told is None else [ours, (("ingest",), float(told))]
 
 
 def _of_ingest(gateway: Gateway) -> dict[str, list[Sample]]:

@@ -84,7 +84,7 @@ class Session:
         # What was asked for, as it was asked ("group:A"), and the slots of each.
         self._items: dict[str, set[int]] = {}
         self._flaws: deque[float] = deque(maxlen=FLAWS)
-        self._unseen: list[tuple[float, str]] = []
+        self._unseen: dict[str, float] = {}  # scrips without data, and when that is told
         rate = gateway.limits.messages_per_second
         self._messages = Bucket(rate, BURST_S * rate, now)
         # Rows without their state in the frames: the slots whose state is still to be told, and what was told last.
@@ -301,7 +301,10 @@ class Session:
         self._expect(rows, now)
 
     def _expect(self, rows: list[Row], now: float) -> None:
-        self._unseen += [(now + NO_DATA_AFTER_S, row.symbol) for row in rows if not row.has_data]
+        for row in rows:
+            if not row.has_data:  # asked for again it is last again: the first is the next that is due
+                self._unseen.pop(row.symbol, None)
+                self._unseen[row.symbol] = now + NO_DATA_AFTER_S
         if self._is_blind:
             self._untold.update(row.slot for row in rows)
 
@@ -495,11 +498,11 @@ class Session:
         self._tell_pace()
         if self._untold and not self.outbox.full:
             self._tell_states()
-        if self._unseen and self._unseen[0][0] <= now:
-            silent = [symbol for at, symbol in self._unseen if at <= now]
-            self._unseen = [each for each in self._unseen if each[0] > now]
+        if self._unseen and next(iter(self._unseen.values())) <= now:
+            silent = [symbol for symbol, at in self._unseen.items() if at <= now]
             rows = self._gateway.replica.rows
             for symbol in silent:
+                del self._unseen[symbol]
                 if symbol in rows and not rows[symbol].has_data and rows[symbol].slot in self.outbox.slots:
                     self._tell({"t": "status", "symbol": symbol, "state": "no_data"})
         due = self.outbox.sent_at + self.heartbeat_ms / 1000

@@ -229,7 +229,8 @@ class WebSocket(asyncio.Protocol):
             self._text = frame.opcode == Opcode.TEXT
             self._message = [bytes(frame.data)]
         elif frame.opcode == Opcode.CONT:
-            self._message.append(bytes(frame.data))
+            if frame.data:  # the library counts bytes: pieces without any would pile up for ever
+                self._message.append(bytes(frame.data))
         else:
             return  # ping, pong and close are the library's
         if not frame.fin or self._session is None:

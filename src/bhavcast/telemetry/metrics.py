@@ -34,6 +34,9 @@ NAMES: Final = (
     Name("bhavcast_quarantined", "gauge", (), "Ticks in quarantine."),
     Name("bhavcast_feed_state", "gauge", ("source", "state"), "1 for the state a source is in."),
     Name("bhavcast_stream_clients", "gauge", ("kind",), "Open streams."),
+    Name("bhavcast_connections", "gauge", (), "Open connections, of streams and of all others."),
+    Name("bhavcast_unsent_bytes", "gauge", (), "Bytes for stream clients that wait in this process for their wires."),
+    Name("bhavcast_snapshots_waiting", "gauge", (), "Streams that are being sent a snapshot."),
     Name("bhavcast_stream_frames_total", "counter", (), "Frames with quotes sent to stream clients."),
     Name(
         "bhavcast_outbox_skipped_total", "counter", (), "Flushes that passed a client over because its wire was full."
@@ -54,11 +57,13 @@ NAMES: Final = (
     ),
     Name("bhavcast_bus_holes_total", "counter", (), "Times that a gateway missed something and took a snapshot again."),
     Name("bhavcast_bus_lost_total", "counter", (), "Times that what a gateway held was lost from the bus for good."),
+    Name("bhavcast_bus_connects_total", "counter", (), "Connections to Redis that ingest and this gateway have made."),
     Name("bhavcast_orphan", "gauge", (), "1 while this ingest has no lease and goes on for its journal alone."),
     Name("bhavcast_journal_bytes", "gauge", (), "Bytes in the journal of this epoch."),
     Name("bhavcast_journal_failing", "gauge", (), "1 while records are being lost."),
     Name("bhavcast_journal_lost_total", "counter", (), "Messages that could not be written to the journal."),
     Name("bhavcast_journal_synced_rev", "gauge", (), "Newest revision that survives a power cut."),
+    Name("bhavcast_tasks", "gauge", ("role",), "Tasks of the event loop of this gateway, and of ingest."),
     Name("bhavcast_role_state", "gauge", ("role", "state"), "1 for the state a process of this system is in."),
     Name("bhavcast_role_restarts_total", "counter", ("role",), "Times that a process was started again."),
 )
