@@ -1,4 +1,4 @@
-"""A wire between a client and a server that can be cut, or lose the answers to what it has carried."""
+"""A wire between a client and a server that can be cut, stand still, or lose the answers to what it has carried."""
 
 import asyncio
 import contextlib
@@ -15,6 +15,8 @@ class Proxy:
         self.refusing = False
         self.lose_answers_to = b""  # a request with this in it arrives, and its answer does not
         self.lost = 0
+        self.flowing = asyncio.Event()  # while it is not, nothing arrives and nothing is lost
+        self.flowing.set()
 
     async def __aenter__(self) -> "Proxy":
         self._server = await asyncio.start_unix_server(self._serve, self.path)
@@ -43,6 +45,7 @@ class Proxy:
         answers = asyncio.create_task(self._carry(there, writer))
         try:
             while chunk := await reader.read(65_536):
+                await self.flowing.wait()
                 if self.lose_answers_to and self.lose_answers_to in chunk:
                     self.lose_answers_to = b""
                     self.lost += 1
@@ -62,5 +65,6 @@ class Proxy:
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
             while chunk := await reader.read(65_536):
+                await self.flowing.wait()
                 writer.write(chunk)
         writer.transport.abort()
