@@ -162,16 +162,16 @@ class Run:
         await asyncio.sleep(0.5)
         epoch = await world.epoch(world.gateways[0])
         rest = {gateway.name: await world.rows(gateway) for gateway in world.gateways}
-        for each in reversed(world.ingests):
-            await world.end(each)
+        for ingest in reversed(world.ingests):
+            await world.end(ingest)
         board = self._board(epoch)
         await self._settle(board)
         for name, rows in rest.items():
             for symbol, row in rows.items():
                 if row["rev"] == board.rows[symbol].rev:
                     self.oracle.at_rest(name, row, encode.full(board.rows[symbol], Shape(depth=5)), None)
-        for each in world.ingests:
-            self._check_journal(each)
+        for ingest in world.ingests:
+            self._check_journal(ingest)
         if world.topology != "standby" and all(fault.keeps_epoch for fault in self.faults):
             epochs = {epoch for each in self.watchers for epoch in each.epochs}
             if len(epochs) > 1 and self._longest < STOOD_STILL_S:
@@ -219,7 +219,7 @@ class Run:
         for line in told.read_text().splitlines() if told.exists() else []:
             name, _, end = line.rpartition(" ")
             synced[name] = max(int(end), synced.get(name, 0))
-        for name, end in synced.items():
+        for name, safe in synced.items():
             path = folder / name
             if not path.exists():
                 path = folder / (name.removesuffix(SUFFIX) + SEALED_SUFFIX)
@@ -229,10 +229,10 @@ class Run:
                     for record in reader.records(path):
                         last = record.end
                 except OSError as error:
-                    self.oracle.object(f"{ingest.name}: a journal of which {end} bytes were synced is gone: {error}")
+                    self.oracle.object(f"{ingest.name}: a journal of which {safe} bytes were synced is gone: {error}")
                     continue
-            if last < end:
-                self.oracle.object(f"{ingest.name}: {name} is whole to byte {last}, and was synced to {end}")
+            if last < safe:
+                self.oracle.object(f"{ingest.name}: {name} is whole to byte {last}, and was synced to {safe}")
 
     def _read_logs(self) -> None:
         for each in self.world.processes.all.values():
