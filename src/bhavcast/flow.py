@@ -52,6 +52,8 @@ CANARY_SOURCE: Final = Source(name="canary", mode="real", grade="tick")
 SECOND_S: Final = 1.0
 # A checkpoint also comes when this much has been written since the last: what is read at a recovery stays a second's work.
 CHECKPOINT_BYTES: Final = 16 * 1024 * 1024
+# A journal that fails tries a checkpoint this often: soon after there is room again, nothing is missing any more.
+MEND_S: Final = 2.0
 # Rows that are encoded for it between two batches.
 CHECKPOINT_SLICE: Final = 256
 # A virtual day is over this long after its last phase; then the clock is set to just before the next continuous session.
@@ -343,13 +345,18 @@ async def keep_appointments(line: Ingest) -> None:
         await line.say(changes=line.board.apply(CANARY_SOURCE, [beat]), facts=news(line, now))
         if line.asked():
             await begin(line, planned=True, reason="reference data was imported", imported=True)
+    failing = line.journal.failing is not None
     if line.is_due("checkpoint", line.checkpoint_s) or (
-        line.journal.tail > CHECKPOINT_BYTES and not line.journal.failing
+        line.is_due("mending", MEND_S) if failing else line.journal.tail > CHECKPOINT_BYTES
     ):
         line.making = line.making or Checkpoint(line.board)
     if line.making is not None and line.making.ahead(CHECKPOINT_SLICE):
+        began = line.clock.monotonic()
         line.journal.checkpoint(line.making.finish(now))
         line.making = None
+        ended = line.clock.monotonic()
+        # The feed waits meanwhile, so a disk that takes its time to fail is asked less often.
+        line.due["mending"] = ended + max(MEND_S, 10 * (ended - began))
 
 
 async def roll(line: Ingest) -> None:

@@ -9,8 +9,6 @@ from pathlib import Path
 
 from bhavcast.app import tether
 
-STOPS_WITHIN_S = 15.0
-
 
 class Processes:
     """All of a run, living ones by name; they do not outlive this process."""

@@ -18,6 +18,7 @@ from bhavcast.journal.layout import SEALED_SUFFIX, SUFFIX
 from tests.chaos.faults import Draw, Fault
 from tests.chaos.oracle import Oracle
 from tests.chaos.processes import Actor
+from tests.chaos.pulse import Pulse
 from tests.chaos.ticks import step_at
 from tests.chaos.watchers import Watcher
 from tests.chaos.world import TOPOLOGIES, World
@@ -61,30 +62,33 @@ class Run:
     """A seed that runs."""
 
     def __init__(
-        self, seed: int, *, topology: str | None, kinds: tuple[str, ...], clients: int, pids: Path | None
+        self,
+        seed: int,
+        *,
+        topology: str | None = None,
+        kinds: tuple[str, ...] = (),
+        clients: int = CLIENTS,
+        pids: Path | None = None,
     ) -> None:
         self.rng = random.Random(seed)
         drawn = self.rng.choices(list(CHANCES), list(CHANCES.values()))[0]
         self.out = Outcome(seed, topology or drawn)
-        self.oracle = Oracle()
-        self.world = World(seed, self.out.topology, self.oracle, pids)
+        self.oracle, self.pulse = Oracle(), Pulse()
+        self.world = World(seed, self.out.topology, self.oracle, self.pulse, pids)
         urls = [each.url.replace("http", "ws", 1) + "/ws" for each in self.world.gateways]
         self.watchers = [Watcher(n, seed, urls, self.world.ticks, self.oracle) for n in range(clients)]
         self.faults: list[Fault] = Draw(self.rng, self.world, self.watchers).schedule(kinds)
         self.out.schedule = [str(fault) for fault in self.faults]
-        self._gap = self._longest = 0.0
+        self._late = ""
 
     async def run(self) -> Outcome:
         """Run it to its end, whatever that is."""
         began = time.monotonic()
-        pulse = asyncio.create_task(self._pulse())
         try:
-            async with self.world:
+            async with self.pulse, self.world:
                 await self._run()
         except Exception as error:  # noqa: BLE001 - boundary of a run: whatever it is, it has a seed
             self.oracle.object(f"the run ended with {error!r}")
-        finally:
-            pulse.cancel()
         out = self.out
         self._read_logs()
         out.violations, out.took_s = self.oracle.violations, time.monotonic() - began
@@ -103,10 +107,10 @@ class Run:
         try:
             await self._becomes_whole()
             await self._suffer()
-            self._gap, lifted, waited = 0.0, time.monotonic(), self.world.processes.waited_s()
+            self.pulse.stood, lifted, waited = 0.0, time.monotonic(), self.world.processes.waited_s()
             await self._becomes_whole()
             self.out.whole_s = time.monotonic() - lifted
-            self.out.waited_s, self.out.stood_s = self.world.processes.waited_s() - waited, self._gap
+            self.out.waited_s, self.out.stood_s = self.world.processes.waited_s() - waited, self.pulse.stood
             if self.out.time == "no":
                 self.oracle.object(f"whole again only after {self.out.whole_s:.2f} s: {self._late}")
             await self._comes_to_rest()
@@ -118,14 +122,6 @@ class Run:
                     self.oracle.object("a client broke: " + "".join(traceback.format_exception(told)[-3:]))
             await asyncio.gather(*(each.client.aclose() for each in self.watchers), return_exceptions=True)
         await self.world.end(*self.world.gateways)
-
-    async def _pulse(self) -> None:
-        """Measure how long this process stands still."""
-        while True:
-            before = time.monotonic()
-            await asyncio.sleep(LOOK_S)
-            self._gap = max(self._gap, time.monotonic() - before - LOOK_S)
-            self._longest = max(self._longest, self._gap)
 
     # -- faults -------------------------------------------------------------------------------------------------------
 
@@ -140,15 +136,14 @@ class Run:
 
     async def _becomes_whole(self) -> None:
         """Wait until both gateways are well, and every client is complete and hears what is said now."""
-        step, ends = step_at(time.time()), time.monotonic() + GIVE_UP_S
-        self._late = ""
+        step, ends = step_at(time.time()), self.pulse.lived + GIVE_UP_S
         while True:
             behind = [each.name for each in self.watchers if not (each.state.complete and each.newest >= step)]
             troubles = await self.world.troubles() if not behind else [f"{len(behind)} clients, first {behind[0]}"]
             if not troubles:
                 return
             self._late = "; ".join(troubles)
-            if time.monotonic() > ends:
+            if self.pulse.lived > ends:
                 raise TimeoutError(f"not whole within {GIVE_UP_S:g} s: {self._late}")
             await asyncio.sleep(LOOK_S)
 
@@ -174,7 +169,7 @@ class Run:
             self._check_journal(ingest)
         if world.topology != "standby" and all(fault.keeps_epoch for fault in self.faults):
             epochs = {epoch for each in self.watchers for epoch in each.epochs}
-            if len(epochs) > 1 and self._longest < STOOD_STILL_S:
+            if len(epochs) > 1 and self.pulse.longest < STOOD_STILL_S:
                 self.oracle.object(f"nothing ended the epoch, and there were {len(epochs)}")
 
     def _board(self, epoch: str) -> Board:
@@ -189,9 +184,9 @@ class Run:
 
     async def _settle(self, board: Board) -> None:
         """Wait until every client holds what the board says; object where it does not."""
-        ends = time.monotonic() + SETTLED_WITHIN_S
+        ends = self.pulse.lived + SETTLED_WITHIN_S
         left = self.watchers
-        while left and time.monotonic() < ends:
+        while left and self.pulse.lived < ends:
             left = [each for each in left if any(held != row for held, row in self._pairs(each, board))]
             await asyncio.sleep(LOOK_S)
         for each in left:

@@ -7,7 +7,6 @@ import shutil
 import socket
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +18,7 @@ from bhavcast.reference.store import ReferenceStore
 from tests.chaos.disk import Disk
 from tests.chaos.oracle import Oracle
 from tests.chaos.processes import Actor, Processes
+from tests.chaos.pulse import Pulse
 from tests.chaos.ticks import Ticks
 from tests.proxy import Proxy
 from tests.redis_servers import redis_binary
@@ -29,6 +29,7 @@ SCRIPS: Final = 40
 TOPOLOGIES: Final = ("local", "shared", "standby", "sentinel")
 BOOT: Final = "boot"
 PATIENCE_S: Final = 60.0
+ENDS_WITHIN_S: Final = 15.0
 LOOK_S: Final = 0.05
 AGAIN_S: Final = 0.3
 PORTS: Final = range(20_000, 30_000)  # below those that connections take
@@ -37,8 +38,8 @@ PORTS: Final = range(20_000, 30_000)  # below those that connections take
 class World:
     """Everything that runs, by name, and how it stands."""
 
-    def __init__(self, seed: int, topology: str, oracle: Oracle, pids: Path | None) -> None:
-        self.topology, self.oracle = topology, oracle
+    def __init__(self, seed: int, topology: str, oracle: Oracle, pulse: Pulse, pids: Path | None) -> None:
+        self.topology, self.oracle, self._pulse = topology, oracle, pulse
         self.folder = Path(tempfile.mkdtemp(prefix=f"chaos-{seed}-"))  # short: sockets have short names
         self._rng = random.Random(f"ports/{seed}")
         self.processes = Processes(pids)
@@ -92,7 +93,8 @@ class World:
         root = str(Path(__file__).resolve().parents[2])
         actor = Actor(
             name, command, home, self.processes, CHAOS_FOLDER=str(home), PYTHONPATH=root,
-            BHAVCAST_DATA=str(self.disks[name].path / "data"), BHAVCAST_CHECKPOINT_SECONDS="2", **self._bus(name),
+            BHAVCAST_DATA=str(self.disks[name].path / "data"), BHAVCAST_CHECKPOINT_SECONDS=self._rng.choice(("1", "3", "30")),
+            **self._bus(name),
         )  # fmt: skip
         actor.flags = ["--at", "10:30:00"]  # of the first start: the others go on
         return actor
@@ -184,9 +186,9 @@ class World:
         return found
 
     async def _until(self, what: Callable[[], Any], why: str, wanted: Any = True) -> None:
-        ends = time.monotonic() + PATIENCE_S
+        ends = self._pulse.lived + PATIENCE_S
         told: Any = None
-        while time.monotonic() < ends:
+        while self._pulse.lived < ends:
             with contextlib.suppress(Exception):
                 told = await what()
                 if told == wanted:
@@ -241,9 +243,9 @@ class World:
         """Ask processes to end, and object where they do not in time, or not well."""
         for each in actors:
             each.ask_to_end()
-        ends = time.monotonic() + 15
+        ends = self._pulse.lived + ENDS_WITHIN_S
         for each in actors:
-            while each.process is not None and each.process.poll() is None and time.monotonic() < ends:  # noqa: ASYNC110 - other processes have no events
+            while each.process is not None and each.process.poll() is None and self._pulse.lived < ends:  # noqa: ASYNC110 - other processes have no events
                 await asyncio.sleep(LOOK_S)
             if each.process is None:
                 continue
