@@ -41,6 +41,7 @@ class Watcher:
         self._revs: dict[str, int] = {}
         self._position: Position | None = None
         self._epoch = ""
+        self._heard, self._doing = time.monotonic(), "connects"
         self.newest = 0  # step that was seen last
         self.epochs: list[str] = []
         self.resumed = self.denied = self.resets = self.links = 0
@@ -48,6 +49,14 @@ class Watcher:
     @property
     def state(self) -> State:
         return self.client.state
+
+    def __str__(self) -> str:
+        state, heard = self.state, time.monotonic() - self._heard
+        return (
+            f"{self.name} of {self.client.url} wants {self._wants}, hz {state.hz}: {self._doing}, heard {heard:.1f} s ago, "
+            f"{'' if state.greeted else 'not '}greeted, {'' if state.complete else 'not '}complete at {state.position}, "
+            f"newest step {self.newest}, {self.links} links lost"
+        )
 
     async def run(self) -> None:
         """Watch until cancelled."""
@@ -58,6 +67,7 @@ class Watcher:
             except StreamClosed as closed:
                 self._oracle.object(f"{self.name} is not wanted any more: {closed}")
                 return
+            self._heard, self._doing = time.monotonic(), "listens" if self.client.connected else "connects"
             for event in events:
                 self._hear(event)
             self._moved()
