@@ -12,6 +12,7 @@ from typing import Any, Final
 from bhavcast.board import encode
 from bhavcast.board.board import Board
 from bhavcast.domain.errors import BadRecord
+from bhavcast.domain.position import Position
 from bhavcast.domain.shape import Shape, parse_fields
 from bhavcast.journal import reader
 from bhavcast.journal.layout import SEALED_SUFFIX, SUFFIX
@@ -160,11 +161,10 @@ class Run:
             each.fickle = False
         world.quiet()
         await asyncio.sleep(0.5)
-        epoch = await world.epoch(world.gateways[0])
         rest = {gateway.name: await world.rows(gateway) for gateway in world.gateways}
         for ingest in reversed(world.ingests):
             await world.end(ingest)
-        board = self._board(epoch)
+        board = await self._board()
         await self._settle(board)
         for name, rows in rest.items():
             for symbol, row in rows.items():
@@ -177,15 +177,24 @@ class Run:
             if len(epochs) > 1 and self.pulse.longest < STOOD_STILL_S:
                 self.oracle.object(f"nothing ended the epoch, and there were {len(epochs)}")
 
-    def _board(self, epoch: str) -> Board:
-        """Return the board as the journal of whoever wrote last has it."""
+    async def _board(self) -> Board:
+        """Return the board as it is in the journal of whoever wrote last: the one that gateways come to serve."""
+        boards = []
         for each in self.world.ingests:
             found = reader.recover(self.world.disks[each.name].path / "data" / "journal", "").snapshot
-            if found is not None and found.epoch == epoch:
-                board = Board()
-                board.load(found)
-                return board
-        raise AssertionError(f"no journal ends with the epoch that is served, {epoch}")
+            if found is not None:
+                boards.append(Board())
+                boards[-1].load(found)
+        served, ends = "", self.pulse.lived + SETTLED_WITHIN_S
+        while self.pulse.lived < ends:
+            served = await self.world.position(self.world.gateways[0])
+            for board in boards:
+                if str(board.position) == served:
+                    return board
+            await asyncio.sleep(LOOK_S)
+        if any(board.epoch == Position.parse(served).epoch and str(board.position) != served for board in boards):
+            return await self.world.board()  # whoever wrote last ended as an orphan, and its journal goes further
+        raise AssertionError(f"journals end at {[str(board.position) for board in boards]}, and {served} is served")
 
     async def _settle(self, board: Board) -> None:
         """Wait until every client holds what the board says; object where it does not."""

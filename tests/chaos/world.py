@@ -14,6 +14,9 @@ from typing import Any, Final
 import httpx
 from redis.asyncio import Redis
 
+from bhavcast.board.board import Board
+from bhavcast.bus import mirror
+from bhavcast.bus.scripts import Keys
 from bhavcast.reference.store import ReferenceStore
 from tests.chaos.disk import Disk
 from tests.chaos.oracle import Oracle
@@ -223,10 +226,19 @@ class World:
             return f"{gateway.name} does not answer: {error!r}"
         return "" if told["status"] == "healthy" else f"{gateway.name} is {told['status']}: {told['reasons']}"
 
-    async def epoch(self, gateway: Actor) -> str:
-        """Return the epoch that a gateway serves."""
+    async def position(self, gateway: Actor) -> str:
+        """Return how far a gateway has come."""
         pos: str = (await self._http.get(f"{gateway.url}/health")).json()["pos"]
-        return pos.rpartition(":")[0]
+        return pos
+
+    async def board(self) -> Board:
+        """Return the board as the bus holds it."""
+        async with self.redis((await self.masters())[0]) as client:
+            found = mirror.read(await client.hgetall(Keys.of("bhavcast").board))
+        assert found is not None, "no epoch has begun"
+        board = Board()
+        board.load(found)
+        return board
 
     async def rows(self, gateway: Actor) -> dict[str, dict[str, Any]]:
         """Return what HTTP says of every scrip."""
