@@ -234,7 +234,8 @@ class World:
     async def board(self) -> Board:
         """Return the board as the bus holds it."""
         async with self.redis((await self.masters())[0]) as client:
-            found = mirror.read(await client.hgetall(Keys.of("bhavcast").board))
+            held: Any = await client.hgetall(Keys.of("bhavcast").board)
+        found = mirror.read(held)
         assert found is not None, "no epoch has begun"
         board = Board()
         board.load(found)
