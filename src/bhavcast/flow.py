@@ -62,8 +62,8 @@ CURTAIN_MS: Final = 10_000
 DAY_BEGINS_AT: Final = datetime.time(8)
 # How often one who stands by asks for the lease: with the lease's 3 s, a takeover takes less than 4.
 ASK_AGAIN_S: Final = (0.25, 0.5)
-# An orphan asks within its work, which must go on.
-REGAIN_S: Final = 0.5
+# An orphan asks within its work, which must go on. Longer than the bus waits for a replica that does not answer.
+REGAIN_S: Final = 0.75
 INTEREST_S: Final = 10.0
 
 
@@ -338,9 +338,9 @@ async def keep_appointments(line: Ingest) -> None:
         states: dict[str, FeedState] = {line.feed.source.name: line.feed.state, CANARY_SOURCE.name: "live"}
         if changes := line.staleness.sweep(now, states):
             await line.say(changes=changes)
+    if line.orphan is not None and line.is_due("regaining", random.uniform(*ASK_AGAIN_S)):
+        await regain(line)
     if line.is_due("second", SECOND_S):
-        if line.orphan is not None:
-            await regain(line)
         beat = Tick(CANARY.symbol, now, {fields.LAST_TRADE_TIME: now})
         await line.say(changes=line.board.apply(CANARY_SOURCE, [beat]), facts=news(line, now))
         if line.asked():
