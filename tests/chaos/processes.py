@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from bhavcast.app import tether
+from tests.chaos.nursery import Child, nursery
 
 
 class Processes:
@@ -23,7 +24,7 @@ class Processes:
         """Write down which they are, for whoever wants to hold them all for a while."""
         if self._pids is not None:
             living = [each.process.pid for each in self.all.values() if each.process is not None]
-            self._pids.write_text("\n".join(map(str, [os.getpid(), *living])) + "\n")
+            self._pids.write_text("\n".join(map(str, [os.getpid(), nursery().process.pid, *living])) + "\n")
 
     def waited_s(self) -> float:
         """Return how long all of them together have been ready to run and were not let by the machine."""
@@ -56,7 +57,7 @@ class Actor:
         self.name, self._command, self._home, self._among = name, command, home, among
         clean = {key: value for key, value in os.environ.items() if not key.startswith("BHAVCAST_")}
         self._environment = clean | environment
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | Child | None = None
         self.url = ""
         self.flags: list[str] = []  # of the next start only
         self.wanted = False
@@ -69,12 +70,17 @@ class Actor:
         """Start it, where it does not run."""
         if self.process is not None:
             return
-        command = [sys.executable, "-I", "-S", tether.__file__, str(os.getpid()), str(self._among.lifeline)]
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [*command, *self._command, *self.flags], stdout=log, stderr=log, cwd=self._home,
-                env=self._environment, pass_fds=[self._among.lifeline],
-            )  # fmt: skip
+        module, *arguments = self._command
+        if module in ("role", "writer"):
+            arguments += self.flags
+            self.process = nursery().bear(module, arguments, self._environment, self._home, self.log)
+        else:
+            tie = [sys.executable, "-I", "-S", tether.__file__, str(os.getpid()), str(self._among.lifeline)]
+            with self.log.open("ab") as log:
+                self.process = subprocess.Popen(
+                    [*tie, *self._command], stdout=log, stderr=log, cwd=self._home, env=self._environment,
+                    pass_fds=[self._among.lifeline],
+                )  # fmt: skip
         self.flags, self.wanted, self.stopped, self.started_at = [], True, False, time.monotonic()
         self._among.note()
 

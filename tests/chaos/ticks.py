@@ -8,7 +8,7 @@ from bhavcast.domain import field
 from bhavcast.domain.field import Values
 from bhavcast.domain.universe import Universe
 
-STEP_S: Final = 0.1
+STEP_S: Final = 0.125
 AT_ONCE: Final = 5  # scrips that a step speaks of, in turn
 SWING_PERCENT: Final = 1.5  # within every band, and no jump
 KEPT: Final = 10_000

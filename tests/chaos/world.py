@@ -5,7 +5,6 @@ import contextlib
 import random
 import shutil
 import socket
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -92,10 +91,9 @@ class World:
         home = self.folder / name
         home.mkdir()
         (home / BOOT).write_text("boot-0")
-        command = [sys.executable, "-m", "tests.chaos.writer", "--scrips", str(SCRIPS)]
-        root = str(Path(__file__).resolve().parents[2])
+        command = ["writer", "--scrips", str(SCRIPS)]
         actor = Actor(
-            name, command, home, self.processes, CHAOS_FOLDER=str(home), PYTHONPATH=root,
+            name, command, home, self.processes, CHAOS_FOLDER=str(home),
             BHAVCAST_DATA=str(self.disks[name].path / "data"), BHAVCAST_CHECKPOINT_SECONDS=self._rng.choice(("1", "3", "30")),
             **self._bus(name),
         )  # fmt: skip
@@ -104,7 +102,7 @@ class World:
 
     def _gateway(self, name: str) -> Actor:
         port = self.port()
-        command = [sys.executable, "-m", "bhavcast", "serve", "gateway", "--port", str(port)]
+        command = ["role", "gateway", "--port", str(port)]
         home = self.folder / name
         home.mkdir()
         actor = Actor(

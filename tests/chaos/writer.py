@@ -1,14 +1,11 @@
 """`bhavcast serve ingest` with the feed of a chaos run. It says what it has synced, and believes in boots it is told of.
 
-    CHAOS_FOLDER=… python -m tests.chaos.writer
-
-In that folder, which is on no disk that may be full: `quiet` makes the feed silent, `boot` is the boot id of the
+In the folder CHAOS_FOLDER, which is on no disk that may be full: `quiet` makes the feed silent, `boot` is the boot id of the
 machine, and a line `NAME END` is added to `synced` whenever so much of a journal has been synced.
 """
 
 import asyncio
 import os
-import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -76,8 +73,9 @@ def built(folder: Path, parts: Parts) -> Parts:
     return parts
 
 
-if __name__ == "__main__":
+def run(arguments: list[str]) -> int:
+    """Write until told to stop; return the exit code."""
     folder = Path(os.environ["CHAOS_FOLDER"])
     ingest.build = lambda *given, **options: built(folder, building.build(*given, **options))  # type: ignore[attr-defined]  # what it was imported as
     building.BOOT_ID = folder / "boot"  # type: ignore[misc]  # the machine of this run
-    sys.exit(main(["serve", "ingest", *sys.argv[1:]]))
+    return main(["serve", "ingest", *arguments])
