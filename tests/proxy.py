@@ -54,8 +54,8 @@ class Proxy:
                     await there.read(1)  # it was done, and that is all that is known of it
                     break
                 back.write(chunk)
-        except OSError:
-            pass  # cut
+        except (OSError, RuntimeError):
+            pass  # cut; the second is what uvloop says of it
         finally:
             answers.cancel()
             for end in (writer, back):
@@ -63,7 +63,7 @@ class Proxy:
                 self._open.discard(end)
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, RuntimeError):
             while chunk := await reader.read(65_536):
                 await self.flowing.wait()
                 writer.write(chunk)

@@ -107,21 +107,20 @@ def serve(wire: socket.socket, harness: int) -> None:
     for line in lines:
         asked = json.loads(line)
         if (between := os.fork()) == 0:
-            child = os.fork()
-            if child:
-                print(child, file=lines, flush=True)
+            if os.fork():
                 os._exit(0)
+            while os.getppid() != harness:
+                os.sched_yield()
+            print(os.getpid(), file=lines, flush=True)
             wire.close()
-            live(modules[asked["module"]], asked, harness)
+            live(modules[asked["module"]], asked)
         os.waitpid(between, 0)
 
 
-def live(module: Any, asked: dict[str, Any], harness: int) -> None:
+def live(module: Any, asked: dict[str, Any]) -> None:
     """Be the process that was asked for."""
     code = 1
     try:
-        while os.getppid() != harness:
-            os.sched_yield()
         ctypes.CDLL(None).prctl(tether.PR_SET_PDEATHSIG, signal.SIGKILL)
         log = os.open(asked["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         os.dup2(log, 1)
