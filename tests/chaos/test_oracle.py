@@ -57,6 +57,14 @@ def test_a_price_that_the_feed_did_not_say_is_objected_to(ticks):
     assert "never spoke" in objection(ticks, quote(ticks, volume=STEP + 1))
 
 
+def test_a_field_that_ticks_seldom_carry_is_of_one_that_did(ticks):
+    held = quote(ticks)
+    turn = len(ticks.symbols) // AT_ONCE
+    seldom = next(at for at in range(STEP, STEP - 100, -turn) if ticks.is_seldom(held["symbol"], at))
+    assert objection(ticks, {**held, "total_bid_quantity": seldom}) == ""
+    assert "never said" in objection(ticks, {**held, "total_bid_quantity": seldom - turn})
+
+
 def test_a_quote_of_two_ticks_is_objected_to(ticks):
     later = STEP + len(ticks.symbols) // AT_ONCE
     assert "bid_quantity" in objection(ticks, quote(ticks, bid_quantity=quote(ticks, later)["bid_quantity"] + 1))

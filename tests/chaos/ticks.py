@@ -11,6 +11,7 @@ from bhavcast.domain.universe import Universe
 STEP_S: Final = 0.125
 AT_ONCE: Final = 5  # scrips that a step speaks of, in turn
 SWING_PERCENT: Final = 1.5  # within every band, and no jump
+SELDOM: Final = 7
 KEPT: Final = 10_000
 ORIGIN_S: Final = 1_790_000_000  # numbers stay short
 
@@ -46,7 +47,8 @@ class Ticks:
         swing = max(1, int(close * SWING_PERCENT / 100 / tick))
         price = close + ((zlib.crc32(symbol.encode()) + step * 7919) % (2 * swing + 1) - swing) * tick
         offers = step % 5 != 0
-        return {
+        seldom: Values = {field.TOTAL_BID_QUANTITY: step} if self.is_seldom(symbol, step) else {}
+        return seldom | {
             field.CURRENT_PRICE: price,
             field.VOLUME: step,
             field.LAST_QUANTITY: 1 + step % 997,
@@ -62,6 +64,10 @@ class Ticks:
         """Tell whether a step has a tick of a scrip."""
         count = len(self.symbols)
         return (self._places[symbol] - step * AT_ONCE) % count < AT_ONCE
+
+    def is_seldom(self, symbol: str, step: int) -> bool:
+        """Tell whether a tick has the field that most leave as it is: only there a change that is lost stays lost."""
+        return (step + self._places[symbol]) % SELDOM == 0
 
     def told(self, symbol: str, step: int) -> dict[str, Any]:
         """Return a tick as a quote shows it, None for what it took away; ladders at their full depth."""
@@ -80,6 +86,9 @@ class Ticks:
             return None  # it is not shown, or there was no tick yet
         if step > newest or not self.spoke_of(symbol, step):
             return f"step {step} never spoke of it (the newest is {newest})"
+        total = quote.get("total_bid_quantity")
+        if total is not None and not (total <= step and self.spoke_of(symbol, total) and self.is_seldom(symbol, total)):
+            return f"total_bid_quantity {total} was never said"
         for name, said in self.told(symbol, step).items():
             if name in ("bids", "asks"):
                 if depth and quote.get("depth", {}).get(name) != (said and said[:depth]):
