@@ -41,6 +41,7 @@ class Watcher:
         self._revs: dict[str, int] = {}
         self._position: Position | None = None
         self._epoch = ""
+        self._was_reset = False  # on this connection
         self._heard, self._doing = time.monotonic(), "connects"
         self.newest = 0  # step that was seen last
         self.epochs: list[str] = []
@@ -99,15 +100,17 @@ class Watcher:
             self._updated(event)
         elif isinstance(event, Hello):
             self._epoch = event.message["epoch"]
+            self._was_reset = False
             self.epochs.append(self._epoch)
         elif isinstance(event, Reset):
             self.resets += 1
+            self._was_reset = True
             self._epoch = event.epoch
             self.epochs.append(event.epoch)
         elif isinstance(event, Resumed):
             self.resumed += event.recovered
             self.denied += not event.recovered
-            held = self._position
+            held = None if self._was_reset else self._position  # it let go of it
             if not event.recovered and held is not None and held.epoch == self._epoch:
                 self._oracle.object(f"{self.name} was denied {held} within its epoch")
         elif isinstance(event, Link):

@@ -291,7 +291,7 @@ async def test_a_reader_of_the_epoch_that_a_gateway_comes_to_begins_anew_once_it
         ahead = {"t": "resume", "id": 1, "pos": f"{NEXT_EPOCH}:{venue.board.rev + 1000}", "symbols": ["500325"]}
         if waits:
             await talk.say(ahead)
-            await until(lambda: any(member._waiting for member in venue.gateway.members))
+            await until(lambda: any(each._waiting for each in venue.gateway.members))  # type: ignore[attr-defined]  # they are sessions
         await venue.begin(NEXT_EPOCH)
         assert (await talk.wait("reset"))["epoch"] == NEXT_EPOCH
         if not waits:
