@@ -24,6 +24,9 @@ TARGET ?= http
 SECONDS ?= 600
 # For make soak.
 MINUTES ?= 60
+# For make chaos: how many seeds, or the one to repeat.
+SEEDS ?= 5
+SEED ?=
 TOOLS := build/tools
 WHEELS := build/wheel
 
@@ -37,7 +40,7 @@ LOCKED := install --require-hashes --requirement
 FAST := not slow and not browser and not acceptance
 SHARED := not browser and not acceptance
 
-.PHONY: help run setup check test lint fuzz bench soak docs lock clean FORCE
+.PHONY: help run setup check test lint fuzz chaos bench soak docs lock clean FORCE
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -49,6 +52,7 @@ help:
 	@echo "make bench   the benchmarks"
 	@echo "make fuzz    one target of tests/fuzz for ten minutes (TARGET=websocket SECONDS=3600)"
 	@echo "make soak    an hour of churn, and whether anything grows with it (MINUTES=10)"
+	@echo "make chaos   the whole system under faults, with 200 clients that check it (SEEDS=200, or SEED=7 again)"
 	@echo "make docs    write everything again that is made from the product"
 	@echo "make lock    make the lock files again (UPGRADE=1 takes the newest releases)"
 	@echo "make clean   remove the environments and everything built"
@@ -87,6 +91,10 @@ fuzz: $(FUZZ_VENV)/.fuzz
 # Samples and verdict go to build/soak.json.
 soak: $(VENV)/.wheel $(VENV)/.dev
 	@$(BIN)/python -m tests.soak --minutes $(MINUTES) $(ARGS)
+
+# Each seed takes up to 20 seconds; one that violates something keeps its logs and says how to repeat it.
+chaos: $(VENV)/.wheel $(VENV)/.dev
+	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)) $(ARGS)
 
 # Tables, transcripts and answers of the written pages, the vectors under tests/wire, the pages of commands and settings.
 # The commands' page is made aside: a fault must not leave an empty one.

@@ -52,6 +52,8 @@ CANARY_SOURCE: Final = Source(name="canary", mode="real", grade="tick")
 SECOND_S: Final = 1.0
 # A checkpoint also comes when this much has been written since the last: what is read at a recovery stays a second's work.
 CHECKPOINT_BYTES: Final = 16 * 1024 * 1024
+# A journal that fails tries a checkpoint this often: soon after there is room again, nothing is missing any more.
+MEND_S: Final = 2.0
 # Rows that are encoded for it between two batches.
 CHECKPOINT_SLICE: Final = 256
 # A virtual day is over this long after its last phase; then the clock is set to just before the next continuous session.
@@ -60,8 +62,8 @@ CURTAIN_MS: Final = 10_000
 DAY_BEGINS_AT: Final = datetime.time(8)
 # How often one who stands by asks for the lease: with the lease's 3 s, a takeover takes less than 4.
 ASK_AGAIN_S: Final = (0.25, 0.5)
-# An orphan asks within its work, which must go on.
-REGAIN_S: Final = 0.5
+# An orphan asks within its work, which must go on. Longer than the bus waits for a replica that does not answer.
+REGAIN_S: Final = 0.75
 INTEREST_S: Final = 10.0
 
 
@@ -336,21 +338,26 @@ async def keep_appointments(line: Ingest) -> None:
         states: dict[str, FeedState] = {line.feed.source.name: line.feed.state, CANARY_SOURCE.name: "live"}
         if changes := line.staleness.sweep(now, states):
             await line.say(changes=changes)
+    if line.orphan is not None and line.is_due("regaining", random.uniform(*ASK_AGAIN_S)):
+        await regain(line)
     if line.is_due("second", SECOND_S):
-        if line.orphan is not None:
-            await regain(line)
         beat = Tick(CANARY.symbol, now, {fields.LAST_TRADE_TIME: now})
         await line.say(changes=line.board.apply(CANARY_SOURCE, [beat]), facts=news(line, now))
         if line.asked():
             await begin(line, planned=True, reason="reference data was imported", imported=True)
+    failing = line.journal.failing is not None
     if line.is_due("checkpoint", line.checkpoint_s) or (
-        line.journal.tail > CHECKPOINT_BYTES and not line.journal.failing
+        line.is_due("mending", MEND_S) if failing else line.journal.tail > CHECKPOINT_BYTES
     ):
         line.making = line.making or Checkpoint(line.board)
     if line.making is not None and line.making.ahead(CHECKPOINT_SLICE):
+        began = line.clock.monotonic()
         # Nothing is said meanwhile, for it is said here; so the order in the journal is that of the revisions.
         snapshot, line.making = line.making.finish(now), None
         await asyncio.to_thread(line.journal.checkpoint, snapshot)
+        ended = line.clock.monotonic()
+        # The feed waits meanwhile, so a disk that takes its time to fail is asked less often.
+        line.due["mending"] = ended + max(MEND_S, 10 * (ended - began))
 
 
 async def roll(line: Ingest) -> None:

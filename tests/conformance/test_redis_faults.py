@@ -336,6 +336,22 @@ async def test_a_silent_writer_is_told_too(cast):
         await following
 
 
+async def test_a_reader_that_finds_no_epoch_looks_for_another_server_after_a_while(cast, tmp_path):
+    """A master that came back empty is one until the Sentinels notice, and nobody writes to it any more."""
+    path = tmp_path / "moves"
+    proxy = Proxy(path, tmp_path / "s")
+    clock = ManualClock()
+    async with proxy, bus_on(Address.parse(f"unix://{path}"), clock) as reader, bus_on(cast.address) as writer:
+        asked = asyncio.create_task(reader.snapshot())
+        connects = lambda: asyncio.sleep(0, reader.follower._server.connects)  # noqa: E731 - looked at by `until`
+        await until(connects, 1)
+        clock.advance(SILENT_S)
+        await until(connects, 2)
+        await begun(writer)
+        async with asyncio.timeout(20):
+            assert (await asked).epoch == EPOCH
+
+
 async def test_what_is_wanted_expires(cast):
     bus = RedisBus(cast.address, SystemClock(), want_ms=30)
     await bus.want("a", frozenset({"500325"}))

@@ -283,6 +283,26 @@ async def test_a_refused_handshake_is_final_or_not_by_its_status(status, final):
                 assert is_down(event)
 
 
+async def test_a_line_that_is_lost_before_the_first_word_is_tried_again(monkeypatch):
+    loop = asyncio.get_running_loop()
+    connect = loop.create_connection
+    left = ["the first is lost"]
+
+    async def loses(*arguments, **options):
+        transport, protocol = await connect(*arguments, **options)
+        if left:
+            left.pop()
+            transport.abort()
+            await asyncio.sleep(0)  # so that the protocol hears of it before its owner does
+        return transport, protocol
+
+    monkeypatch.setattr(loop, "create_connection", loses)
+    async with peer(behaves) as url, client(url) as stream:
+        await stream.subscribe("RELIANCE")
+        events = await until(stream, is_update)
+    assert is_down(events[0])
+
+
 async def test_the_wait_grows_is_capped_and_has_chance_in_it():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound and not listening: refused at once

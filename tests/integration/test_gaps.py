@@ -36,19 +36,20 @@ async def test_a_failing_disk_stops_nothing_and_what_is_missing_is_a_gap_that_en
         patch.setattr(os, "write", full)
         await line.play((f"{MONDAY} 09:15:03", [("500325", {field.CURRENT_PRICE: 150200})]))
         await line.wait(f"{MONDAY} 09:15:10")
-        assert line.board.facts["journal"] == {"state": "failing", "reason": "write: No space left on device"}
+        assert line.board.facts["journal"]["state"] == "failing"
+        assert line.board.facts["journal"]["reason"].endswith(": No space left on device")
         await line.wait(f"{MONDAY} 09:15:40")
         assert line.value("500325", field.CURRENT_PRICE) == 150200
         assert line.board.facts["gaps"][0]["to"] is None
         assert not line.found().continues
-    await line.wait(f"{MONDAY} 09:16:15")
+    await line.wait(f"{MONDAY} 09:15:44")
     [one] = line.board.facts["gaps"]
     assert (one["kind"], one["source"]) == ("journal", None)
     assert "No space left on device" in one["reason"]
     assert one["to"] > one["from"]
     assert one["to_rev"] > one["from_rev"]
     assert line.board.facts["journal"]["state"] == "ok"
-    again = await Line(tmp_path, f"{MONDAY} 09:16:16").start()
+    again = await Line(tmp_path, f"{MONDAY} 09:15:45").start()
     assert again.board.epoch == line.board.epoch, "whole again: the epoch goes on"
     assert again.board.facts["gaps"] == [one]
 

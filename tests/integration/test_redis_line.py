@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from bhavcast.board.board import Board, Row
+from bhavcast.bus.address import Address
 from bhavcast.bus.port import Link
 from bhavcast.bus.redis import RedisBus
 from bhavcast.domain import field
@@ -19,11 +20,11 @@ from bhavcast.domain.change import Message
 from bhavcast.domain.errors import NotTheWriter, Unavailable
 from bhavcast.flow import relay
 from bhavcast.telemetry.clock import SystemClock
-from tests.redis_servers import Cast, running
+from tests.redis_servers import Cast, on_port, redis_binary, running, until
 from tests.scripted_line import Line, moment
 
 START = "2026-11-23 10:00:00"
-LEASE, STREAM = "{bhavcast}:lease", "{bhavcast}:stream"
+LEASE, STREAM, TOKEN = "{bhavcast}:lease", "{bhavcast}:stream", "{bhavcast}:token"
 
 
 @pytest.fixture
@@ -199,6 +200,25 @@ async def test_an_orphan_goes_on_for_its_journal_says_so_and_comes_back_with_a_n
         await reader.reaches(one.board)
         assert reader.replica.rows["500325"].values[field.CURRENT_PRICE] == 154_000
     await one.bus.close()
+
+
+async def test_an_orphan_comes_back_though_a_replica_does_not_answer(cast, tmp_path):
+    port, master = on_port(redis_binary(), tmp_path / "master", "--repl-diskless-sync-delay", "0")
+    _, replica = on_port(redis_binary(), tmp_path / "replica", "--replicaof", f"127.0.0.1 {port}")
+    until(lambda: replica.client.info("replication")["master_link_status"] == "up", "the replica follows")
+    writer = await Writer(Cast(Address.parse(f"redis://127.0.0.1:{port}"), [master]), tmp_path, "one").start()
+    await writer.price(151_000)
+    await writer.bus.flush()
+    epoch = writer.board.epoch
+    replica.signal(signal.SIGSTOP)
+    master.client.delete(TOKEN, LEASE)
+    async with asyncio.timeout(20):
+        while writer.board.epoch == epoch:
+            await writer.price(152_000 + 5 * (writer.board.rev % 100))
+            await asyncio.sleep(0)
+    assert not writer.is_orphan()
+    assert "the lease was lost" in writer.board.facts["gaps"][-1]["reason"]
+    await writer.bus.close()
 
 
 # -- schedules --------------------------------------------------------------------------------------------------------------

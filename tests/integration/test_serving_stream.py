@@ -284,6 +284,23 @@ async def test_a_reader_that_is_ahead_waits_for_the_gateway_and_keeps_its_order(
         assert [(await talk.wait("list"))["id"] for _ in range(LINED_UP)] == list(range(2, 2 + LINED_UP))
 
 
+@pytest.mark.parametrize("waits", [True, False], ids=["it waits meanwhile", "it was still on its way"])
+async def test_a_reader_of_the_epoch_that_a_gateway_comes_to_begins_anew_once_it_is_told_of_the_reset(waits: bool):
+    """It lets go of its position when it hears of the reset, wherever that position was from."""
+    async with Venue() as venue, ear(venue) as talk:
+        ahead = {"t": "resume", "id": 1, "pos": f"{NEXT_EPOCH}:{venue.board.rev + 1000}", "symbols": ["500325"]}
+        if waits:
+            await talk.say(ahead)
+            await until(lambda: any(each._waiting for each in venue.gateway.members))  # type: ignore[attr-defined]  # they are sessions
+        await venue.begin(NEXT_EPOCH)
+        assert (await talk.wait("reset"))["epoch"] == NEXT_EPOCH
+        if not waits:
+            await talk.say(ahead)
+        assert (await talk.wait("resumed"))["recovered"] is False
+        await talk.wait("sync")
+        assert talk.pos.startswith(NEXT_EPOCH)
+
+
 @BOTH
 async def test_a_new_epoch_resets_and_begins_anew(binary: bool):
     async with Venue() as venue, ear(venue, binary=binary) as talk:

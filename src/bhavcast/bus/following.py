@@ -43,6 +43,7 @@ class Follower:
         """Return everything; see the port."""
         below: tuple[float, Place] | None = None
         refused = ""
+        connected = self._clock.monotonic()
         while True:
             place = await self._place()
             if place is not None and (place.rev >= after.rev or self._is_lost(place, below)):
@@ -66,6 +67,9 @@ class Follower:
                 below = (self._clock.monotonic(), place)
             if after.rev:
                 self._say("degraded")
+            if self._clock.monotonic() - connected >= SILENT_S:
+                connected = self._clock.monotonic()
+                await self._server.drop()  # a master that came back empty: its writer may be on another server by now
             await self._server.wait(FIRST_LOOK_S)
 
     def _is_lost(self, place: Place, below: tuple[float, Place] | None) -> bool:

@@ -33,6 +33,16 @@ class Server:
 
     async def call(self, what: Callable[[Redis], Awaitable[_T]]) -> _T:
         """Do it once; raise one of FAILURES where it may not have been done, or its answer is lost."""
+        task = asyncio.current_task()
+        before = 0 if task is None else task.cancelling()
+        try:
+            return await self._call(what)
+        finally:
+            # The library sends under wait_for, which in Python 3.11 swallows a cancellation that meets the end of its work.
+            if task is not None and task.cancelling() > before:
+                raise asyncio.CancelledError
+
+    async def _call(self, what: Callable[[Redis], Awaitable[_T]]) -> _T:
         client = None
         try:
             client = self._client or await self._connect()

@@ -207,7 +207,7 @@ class Client:
             if 400 <= status < 500 and status not in (408, 429):
                 raise StreamClosed(f"{self.url} answered {status} instead of a stream", close_code=status) from error
             return [self._down(f"{self.url} answered {status}")]
-        except (InvalidHandshake, OSError, EOFError) as error:  # OSError: TimeoutError too
+        except (InvalidHandshake, ConnectionClosed, OSError, EOFError) as error:  # OSError: TimeoutError too
             why = getattr(error, "strerror", None) or str(error) or type(error).__name__
             return [self._down(f"{self.url} does not answer: {why}")]
         self._socket = socket

@@ -100,6 +100,8 @@ class Session:
         self._behind_it: deque[bytes | str] = deque()
         # After a reset, until the snapshots begin: what is held is not sent yet, so no position may be told.
         self._pending = False
+        # Whoever hears of a reset lets go of its position, also where the resume that names it is under way.
+        self._was_reset = False
         self._open = True
         gateway.members.add(self)
         if greet:
@@ -262,7 +264,7 @@ class Session:
             self._take_up(self._behind_it.popleft())
 
     def _go_on(self, message_id: int | None, position: Position, ok: dict[str, set[int]], bad: list[Any]) -> None:
-        known = position.epoch == self._gateway.replica.epoch and not bad
+        known = position.epoch == self._gateway.replica.epoch and not bad and not self._was_reset
         now = self._gateway.clock.monotonic()
         order = self._gateway.replica.order
         # A scrip that came to a group since is no part of what was held.
@@ -419,6 +421,7 @@ class Session:
         """Tell of the new epoch; the snapshots follow a little later, not for all clients at once."""
         self._untold.clear()  # slots of rows that may be others now
         self._told_states.clear()
+        self._was_reset = True
         self._tell({"t": "reset", "epoch": self._gateway.replica.epoch})
         asked, self._items = list(self._items), {}
         for text in asked:
