@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bhavcast.app.config import Config
+from bhavcast.app.config.agreement import refuse_missing
 from bhavcast.domain.calendar import Calendar, at_ist, ist
 from bhavcast.domain.change import Snapshot
 from bhavcast.domain.errors import BadConfig
@@ -97,6 +98,7 @@ def _bhavcopy(config: Config, clock: Clock, calendar: Calendar, universe: Univer
 def _replay(config: Config, clock: Clock, calendar: Calendar, universe: Universe, found: Recovery) -> Chosen:
     if config.source_file is None:
         raise BadConfig("expected replay:FILE", field="source")
+    refuse_missing(config)
     about = inspect(config.source_file).about
     paced = None if math.isinf(config.speed) else config.speed
     market_clock = MarketClock(clock, start_ms=about.started, speed=1.0 if paced is None else paced)
