@@ -106,6 +106,7 @@ def test_what_goes_into_a_pipe_has_no_colour_and_no_boxes(arguments, tmp_path):
         (["watch"], "expected one symbol or more, got none"),
         (["import", "master"], "expected one file or more, got none"),
         (["replay", "a.rec", "--source", "sim"], "expected no source besides the recording"),
+        (["record", "a.rec", "--for", "0"], "--for"),
         (["replay", "nowhere.rec"], "source — expected a recording to play, got nowhere.rec: no such file"),
         (["up", "--source", "replay:nowhere.rec"], "expected a recording to play, got nowhere.rec: no such file"),
     ],
@@ -142,6 +143,13 @@ def test_a_defect_shows_its_traceback_only_with_debug(tmp_path):
     assert "Traceback" not in quiet.stderr
     loud = call(*arguments, "--debug")
     assert "Traceback" in loud.stderr
+
+
+def test_what_is_no_recording_ends_the_start(tmp_path):
+    (tmp_path / "a.rec").write_text("junk\n")
+    done = call("replay", "a.rec", "--data", "data", "--port", "0", "--frontend-port", "0", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "expected a recording to play, got one that cannot be: a.rec" in done.stderr
 
 
 @pytest.mark.parametrize("arguments", ["config docs", "up --help", "import"])
