@@ -106,6 +106,9 @@ def test_what_goes_into_a_pipe_has_no_colour_and_no_boxes(arguments, tmp_path):
         (["watch"], "expected one symbol or more, got none"),
         (["import", "master"], "expected one file or more, got none"),
         (["replay", "a.rec", "--source", "sim"], "expected no source besides the recording"),
+        (["record", "a.rec", "--for", "0"], "--for"),
+        (["replay", "nowhere.rec"], "source — expected a recording to play, got nowhere.rec: no such file"),
+        (["up", "--source", "replay:nowhere.rec"], "expected a recording to play, got nowhere.rec: no such file"),
     ],
 )
 def test_wrong_usage_ends_with_2_and_says_what_was_expected(arguments, said, tmp_path):
@@ -118,6 +121,7 @@ def test_wrong_usage_ends_with_2_and_says_what_was_expected(arguments, said, tmp
     ("arguments", "said"),
     [
         (["serve", "monitor"], "not part of this version"),
+        (["up", "--data", "/proc/none"], "/proc/none — expected a file or folder that can be used, got: No such file"),
         (["bench"], "expected to be called within a checkout of Bhavcast"),
         (["quote", "TCS", "--url", NOWHERE], "does not answer"),
         (["watch", "TCS", "--url", NOWHERE], "does not answer"),
@@ -141,10 +145,18 @@ def test_a_defect_shows_its_traceback_only_with_debug(tmp_path):
     assert "Traceback" in loud.stderr
 
 
-def test_a_reader_that_has_seen_enough_is_no_error():
-    shell = f"{BHAVCAST} config docs | head -1"
-    done = subprocess.run(shell, shell=True, capture_output=True, text=True, check=False)
-    assert (done.stdout, done.stderr) == ("# Settings\n", "")
+def test_what_is_no_recording_ends_the_start(tmp_path):
+    (tmp_path / "a.rec").write_text("junk\n")
+    done = call("replay", "a.rec", "--data", "data", "--port", "0", "--frontend-port", "0", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "expected a recording to play, got one that cannot be: a.rec" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", ["config docs", "up --help", "import"])
+def test_a_reader_that_has_seen_enough_is_no_error(arguments):
+    shell = f"set -o pipefail; {BHAVCAST} {arguments} | head -1"
+    done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr, done.stdout.count("\n")) == (0, "", 1)
 
 
 def test_version(tmp_path):

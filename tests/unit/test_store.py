@@ -13,6 +13,7 @@ import time
 import msgspec
 import pytest
 
+from bhavcast.domain.calendar import Calendar
 from bhavcast.domain.errors import BadFile, Unavailable, UnknownFormat
 from bhavcast.reference.kept import MAGIC
 from bhavcast.reference.master import CLOSING_AUCTION
@@ -77,6 +78,17 @@ def test_a_day_without_a_master_knows_the_thirty_and_describes_the_rest_provisio
     universe = store.load()
     assert (universe.instruments["500209"].id, universe.instruments["500209"].isin) == ("INFY", "INE009A01021")
     assert universe.instruments["600001"].provisional
+
+
+def test_a_day_on_which_there_was_no_trading_is_a_wrong_date_unless_it_is_forced(store):
+    saturday = datetime.date(2021, 5, 8)
+    trades = Calendar.builtin().is_trading_day
+    with pytest.raises(BadFile, match="2021-05-08, a Saturday on which there was no trading") as found:
+        store.import_bhavcopy(day_file([500209]), saturday, trades=trades)
+    assert found.value.field == "date"
+    assert store.load().date is None
+    store.import_bhavcopy(day_file([500209]), saturday, trades=trades, force=True)
+    assert store.load().date == saturday
 
 
 def test_a_master_alone_has_made_closes_and_no_date(store):

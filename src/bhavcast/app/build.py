@@ -10,14 +10,13 @@ from bhavcast import __version__
 from bhavcast.app import sources, upgrade
 from bhavcast.app.boot import boot_id
 from bhavcast.app.bus import choose_bus, writer_of
+from bhavcast.app.calendar import calendar_of
 from bhavcast.app.config import Config
 from bhavcast.app.reference import was_asked
 from bhavcast.board.board import Board
 from bhavcast.board.staleness import Staleness
 from bhavcast.bus.port import Bus
 from bhavcast.domain import field
-from bhavcast.domain.calendar import Calendar
-from bhavcast.domain.errors import BadConfig
 from bhavcast.domain.instrument import Instrument
 from bhavcast.domain.session import class_of
 from bhavcast.domain.span import DayRanges, Spans
@@ -120,15 +119,6 @@ def build(config: Config, clock: Clock | None = None, *, alone: bool = False) ->
     return Parts(config, clock, market, bus, line, journal, recovery, lease, writer)
 
 
-def calendar_of(config: Config) -> Calendar:
-    """Return the built-in calendar with the user's days over it."""
-    calendar = Calendar.builtin()
-    if config.calendar is None:
-        return calendar
-    try:
-        return calendar.with_file(config.calendar.read_text())
-    except OSError as error:
-        raise BadConfig(f"calendar: {config.calendar}: {error.strerror}", field="calendar") from error
 
 
 def _usable(config: Config, found: Recovery) -> tuple[Recovery, int]:

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from bhavcast import __version__
 from bhavcast.app import sources
-from bhavcast.app.build import calendar_of
+from bhavcast.app.calendar import calendar_of
 from bhavcast.app.config import Config
 from bhavcast.app.process import stop_on_signals
 from bhavcast.domain.calendar import Calendar, at_ist

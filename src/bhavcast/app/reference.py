@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from bhavcast.app.calendar import calendar_of
 from bhavcast.app.config import Config
 from bhavcast.domain.calendar import ist
 from bhavcast.domain.errors import NotTheWriter
@@ -34,7 +35,8 @@ def import_file(
         report = store.import_master(path, partial=partial, force=force)
     else:
         today = ist(SystemClock().wall_ms()).date()
-        report = store.import_bhavcopy(path, date, partial=partial, force=force, today=today)
+        trades = calendar_of(config).is_trading_day
+        report = store.import_bhavcopy(path, date, partial=partial, force=force, today=today, trades=trades)
     plain: dict[str, Any] = msgspec.to_builtins(report)
     return plain
 

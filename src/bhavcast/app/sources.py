@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bhavcast.app.config import Config
+from bhavcast.app.config.agreement import refuse_missing
 from bhavcast.domain.calendar import Calendar, at_ist, ist
 from bhavcast.domain.change import Snapshot
-from bhavcast.domain.errors import BadConfig
+from bhavcast.domain.errors import BadConfig, BadFile
 from bhavcast.domain.session import Phase, ScripClass
 from bhavcast.domain.universe import Universe
 from bhavcast.feeds.bhavcopy import BhavcopyFeed
@@ -97,7 +98,13 @@ def _bhavcopy(config: Config, clock: Clock, calendar: Calendar, universe: Univer
 def _replay(config: Config, clock: Clock, calendar: Calendar, universe: Universe, found: Recovery) -> Chosen:
     if config.source_file is None:
         raise BadConfig("expected replay:FILE", field="source")
-    about = inspect(config.source_file).about
+    refuse_missing(config)
+    try:
+        about = inspect(config.source_file).about
+    except BadFile as error:
+        raise BadConfig(
+            f"source — expected a recording to play, got one that cannot be: {error.detail}", field="source"
+        ) from None
     paced = None if math.isinf(config.speed) else config.speed
     market_clock = MarketClock(clock, start_ms=about.started, speed=1.0 if paced is None else paced)
     feed = _bent(config, about.universe, ReplayFeed(config.source_file, market_clock, paced))

@@ -10,6 +10,7 @@ import structlog
 
 from bhavcast.app.access import refuse_open_house
 from bhavcast.app.config import FILE_VARIABLE, Config, Loaded
+from bhavcast.app.config.agreement import refuse_missing
 from bhavcast.app.greeting import greet
 from bhavcast.app.keys import open_keyring
 from bhavcast.app.listening import reserve, url_of
@@ -32,6 +33,7 @@ def up(loaded: Loaded, file: str | None, reread: Callable[[], Config]) -> int:
     config = loaded.config
     logs.configure(config.log_format, config.log_level)
     refuse_open_house(config, open_keyring(config))  # before anything listens
+    refuse_missing(config)
     program = None
     if config.bus.kind != "memory" and not config.bus.url:
         program = embedded.find()

@@ -21,7 +21,12 @@ PartialFlag = Annotated[
     bool, Parameter(name="--partial", negative="", help="The file holds some scrips only; the others stay as they are.")
 ]
 ForceFlag = Annotated[
-    bool, Parameter(name="--force", negative="", help="Take it though an earlier import was of a later date.")
+    bool,
+    Parameter(
+        name="--force",
+        negative="",
+        help="Take it though an earlier import was of a later date, or its day is no trading day.",
+    ),
 ]
 NowFlag = Annotated[
     bool,

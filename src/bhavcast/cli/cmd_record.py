@@ -4,7 +4,7 @@ import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
 from bhavcast.cli.command import command
 from bhavcast.cli.flags import SettingFlags
@@ -18,7 +18,9 @@ def record(
     file: Path,
     /,
     *,
-    seconds: Annotated[float | None, Parameter(name="--for", show_default=False)] = None,
+    seconds: Annotated[
+        float | None, Parameter(name="--for", show_default=False, validator=validators.Number(gt=0))
+    ] = None,
     until: Annotated[str | None, Parameter(show_default=False, metavar="HH:MM")] = None,
     fast: Annotated[bool, Parameter(negative="", show_default=False)] = False,
     as_json: JsonFlag = False,

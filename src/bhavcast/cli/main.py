@@ -67,6 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of a pipe has seen enough. What is still buffered would fail once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except SystemExit:  # Rich's way to say the same
+        return 0
     except KeyboardInterrupt:
         print("error: interrupted", file=sys.stderr)
         return 3
@@ -92,10 +94,16 @@ def _report(error: Exception) -> int:
         then, code = advice(error)
         error = CommandError(error.detail, then=then, code=code)
     elif isinstance(error, OSError):
-        error = CommandError(str(error))
+        error = CommandError(_of_system(error))
     elif not isinstance(error, CommandError):
         error = CommandError(
             f"{type(error).__name__}: {error}", then="this is a defect of Bhavcast; --debug shows where it happened"
         )
     report(error)
     return int(error.code)
+
+
+def _of_system(error: OSError) -> str:
+    if error.filename is None:
+        return str(error)
+    return f"{error.filename} — expected a file or folder that can be used, got: {error.strerror}"

@@ -14,7 +14,7 @@ import datetime
 import fcntl
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, TypeVar
 
@@ -144,11 +144,13 @@ class ReferenceStore:
         partial: bool = False,
         force: bool = False,
         today: datetime.date | None = None,
+        trades: Callable[[datetime.date], bool] = lambda day: True,
     ) -> ImportReport:
         """Read, check and store the file of a day; `date` is the day that is expected of it.
 
         `partial`: the file holds some scrips only, the others keep their closes, and their figures if it is the same
-        day. `force`: go back to an earlier day than the stored one. `today`: refuse a later day than this.
+        day. `force`: go back to an earlier day than the stored one, or to one that is no trading day by `trades`.
+        `today`: refuse a later day than this.
 
         Raises:
             BadFile: the file was refused; nothing has changed.
@@ -158,6 +160,12 @@ class ReferenceStore:
         parsed = parse_bhavcopy(content, name, date)
         if today is not None and parsed.date > today:
             raise BadFile(f"the file is of {parsed.date}, which has not come yet", field="date")
+        if not trades(parsed.date) and not force:
+            raise BadFile(
+                f"the file is of {parsed.date}, a {parsed.date:%A} on which there was no trading by the calendar: it is a "
+                "wrong date, or a session that the calendar does not know (force it)",
+                field="date",
+            )
         with self._turn():
             master, warnings = self._newest("master", StoredMaster)
             last, more = self._newest("bhavcopy", StoredDay)

@@ -57,6 +57,14 @@ def check(config: Config, origins: Mapping[str, str]) -> None:
         )
 
 
+def refuse_missing(config: Config) -> None:
+    """Refuse a recording that is not there, before anything is started for it."""
+    if config.source_file is not None and not config.source_file.is_file():
+        raise BadConfig(
+            f"source — expected a recording to play, got {config.source_file}: no such file", field="source"
+        )
+
+
 def _check_chaos(spec: str, where: str) -> None:
     if not spec:
         return

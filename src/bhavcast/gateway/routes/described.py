@@ -133,6 +133,7 @@ def text(description: str, media_type: str, example: str) -> ResponseSpec:
         description=description,
         media_type=media_type,
         examples=[Example(value=example)],
+        generate_examples=False,
     )
 
 
@@ -142,9 +143,16 @@ def responses(container: Any, example: Any, *refusals: int, status: int = 200) -
     said |= {429: "Too many requests", 503: "Not now"}
     statuses = sorted({400, 401, 403, 429, *refusals})
     return {
-        status: ResponseSpec(data_container=container, description="OK", examples=[Example(value=example)]),
+        status: ResponseSpec(
+            data_container=container, description="OK", examples=[Example(value=example)], generate_examples=False
+        ),
         **{
-            each: ResponseSpec(data_container=Problem, description=said[each], media_type=problems.CONTENT_TYPE)
+            each: ResponseSpec(
+                data_container=Problem,
+                description=said[each],
+                media_type=problems.CONTENT_TYPE,
+                generate_examples=False,
+            )
             for each in statuses
         },
     }

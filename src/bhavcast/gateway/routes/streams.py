@@ -54,7 +54,7 @@ async def stream(
     responses={
         101: text("The connection speaks WebSocket: messages of both sides, one a line", "text/plain", _TALK),
         **{
-            status: ResponseSpec(data_container=Problem, description=said)
+            status: ResponseSpec(data_container=Problem, description=said, generate_examples=False)
             for status, said in (
                 (400, "Bad request"),
                 (401, "A key is needed"),
