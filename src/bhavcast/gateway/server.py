@@ -50,7 +50,7 @@ from bhavcast.telemetry.metrics import Exposition, HttpCounters, Sample
 
 log = structlog.get_logger()
 
-SWEEP_S: Final = 0.25
+SWEEP_S: Final = 0.5
 DRAIN_S: Final = 2.0
 RETRY_MS: Final = 5000
 KEEP_ALIVE_S: Final = 75

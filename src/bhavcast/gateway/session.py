@@ -34,7 +34,7 @@ AHEAD_WAIT_S: Final = 2.0  # how long a reader that knows more than this gateway
 AHEAD_LOOK_S: Final = 0.05
 LINED_UP: Final = 64  # messages kept while a resume waits
 NO_DATA_AFTER_S: Final = 5.0
-LOOK_S: Final = 0.5  # between two looks at whether a client may stay, and what it has to be told
+LOOK_S: Final = 1.0  # between two looks at whether a client may stay, and what it has to be told
 TOLD: Final = ("halted", "stale")  # states that whoever does not see them in the rows is told of
 RESET_JITTER_S: Final = 1.0
 

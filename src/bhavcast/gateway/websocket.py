@@ -92,6 +92,24 @@ class WebSocket(asyncio.Protocol):
         max_bytes: of one message.
     """
 
+    __slots__ = (
+        "_admit",
+        "_connections",
+        "_descriptor",
+        "_inbox",
+        "_message",
+        "_open_session",
+        "_put",
+        "_session",
+        "_text",
+        "_timer",
+        "_ws",
+        "binary",
+        "full",
+        "transport",
+        "wire",
+    )
+
     def __init__(
         self,
         *,
@@ -113,9 +131,11 @@ class WebSocket(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self.binary = False
         self.full = False
-        # The transport's own and its socket, from the handshake until the first sign of an end.
-        self.write: Callable[[bytes], None] = _nowhere
+        # The transport's `write` and its socket, from the handshake until the first sign of an end.
+        self._put: Callable[[bytes], None] = _nowhere
         self._descriptor = -1
+        # That socket while the transport holds nothing back, so that a frame may go past it.
+        self.wire = -1
 
     # -- asyncio speaks ---------------------------------------------------------------------------------------------
 
@@ -231,13 +251,14 @@ class WebSocket(asyncio.Protocol):
         if self.transport is None or self.transport.is_closing():
             return
         if self._ws.state is State.OPEN:
-            self.write = self.transport.write
+            self._put = self.transport.write
             if self.transport.get_extra_info("sslcontext") is None:
                 self._descriptor = self.transport.get_extra_info("socket").fileno()
         else:
             self._forget()
         for data in self._ws.data_to_send():
             if data:
+                self.wire = -1
                 self.transport.write(data)
             elif self.transport.can_write_eof():
                 self.transport.write_eof()
@@ -248,7 +269,7 @@ class WebSocket(asyncio.Protocol):
 
     def _forget(self) -> None:
         """Let go of the session: nothing is sent to it, or heard, from the first sign of an end."""
-        self.write, self._descriptor = _nowhere, -1
+        self._put, self._descriptor, self.wire = _nowhere, -1, -1
         self._inbox.clear()
         if self._session is not None:
             self._session.close()
@@ -269,13 +290,19 @@ class WebSocket(asyncio.Protocol):
         """Write one message. The position is in it."""
         self.write(b"".join((frame_header(sum(map(len, parts)), binary=self.binary), *parts)))
 
-    def direct(self) -> int:
-        """Return the descriptor of a socket that takes a frame at once, past the transport; -1 where that must be asked."""
-        transport = self.transport
-        # The descriptor of a transport that closes may be another connection's already.
-        if transport is None or transport.is_closing() or transport.get_write_buffer_size():
-            return -1
-        return self._descriptor
+    def write(self, data: bytes) -> None:
+        """Give the transport a frame. It may hold it back, so from now on nothing goes past it, until `look` allows it."""
+        self.wire = -1
+        self._put(data)
+
+    def look(self) -> bool:
+        """Look whether the transport holds nothing, so that frames may go past it; `wire` is its socket then.
+
+        A transport tells that the connection is lost before it closes the socket.
+        """
+        if not self.buffered():
+            self.wire = self._descriptor
+        return self.wire >= 0
 
     def buffered(self) -> int:
         """Return the bytes that wait in this process."""
