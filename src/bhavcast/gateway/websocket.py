@@ -100,6 +100,7 @@ class WebSocket(asyncio.Protocol):
         "_message",
         "_open_session",
         "_put",
+        "_rest",
         "_session",
         "_text",
         "_timer",
