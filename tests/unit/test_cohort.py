@@ -206,7 +206,7 @@ def test_pending_changes_come_before_the_snapshot_of_new_symbols_and_none_until_
     place.tick(0, 6)
     place.tick(1, 7)
     list(place.flush())
-    assert [each["t"] for each in wire.read()] == ["u", *["snap"] * 4]
+    assert [each["t"] for each in wire.read()] == ["u", "snap"], "of much, one piece at a time"
     assert place.hub.position(outbox) is None
     place.hub.pump(outbox, place.now)
     *_, sync = wire.read()

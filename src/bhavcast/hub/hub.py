@@ -17,7 +17,7 @@ from bhavcast.hub.outbox import Outbox, Snap
 from bhavcast.hub.port import Board, Encoder, Row, Sink
 
 PIECE: Final = 200  # quotes in one snap
-PIECES_AT_ONCE: Final = 4  # then others have their turn
+PIECES_AT_ONCE: Final = 4  # where that is all; of more one, then others have their turn
 SLOW_AFTER_S: Final = 10.0  # without progress on a full wire
 LAG_TOLD_AFTER: Final = 5  # flushes passed over before a client is told of it
 SLOW: Final = 4008
@@ -230,7 +230,8 @@ class Hub:
 
     def pump(self, outbox: Outbox, now: float) -> None:
         """Send a client's snapshots as far as its wire takes them."""
-        for _ in range(PIECES_AT_ONCE):
+        few = bool(outbox.snaps) and len(outbox.snaps[0].rows) <= PIECES_AT_ONCE * self.piece
+        for _ in range(PIECES_AT_ONCE if few else 1):
             if not outbox.snaps or outbox.full:
                 break
             self._piece(outbox, now)
