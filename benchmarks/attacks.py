@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import gzip
 import itertools
-import os
 import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
@@ -334,8 +333,5 @@ async def attack(kind: str, port: int) -> None:
 
 
 if __name__ == "__main__":
-    if sys.platform == "linux":
-        # It shares a core with the readers: what they see must not be that it had its turn.
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     given = dict(argument.split("=", 1) for argument in sys.argv[1:])
     asyncio.run(attack(given["attack"], int(given["port"])))
