@@ -1,7 +1,7 @@
 """Every route but the hot two's fast way, on Litestar: routing, parameters, OpenAPI."""
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -12,7 +12,7 @@ from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFou
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.plugins import JsonRenderPlugin
-from litestar.openapi.spec import Example
+from litestar.openapi.spec import Components, Example, SecurityScheme
 from litestar.params import HeaderParameter, Parameter, QueryParameter
 from litestar.status_codes import HTTP_200_OK
 
@@ -177,9 +177,10 @@ server {{"t":"u","pos":"{_POSITION}","q":[{{"symbol":"500325","current_price":15
 """
 
 
-def _text(description: str, media_type: str, example: str) -> ResponseSpec:
+def _text(description: str, media_type: str, example: str, container: Any = str) -> ResponseSpec:
+    """Describe an answer that is no JSON; `container` Any: more than a text."""
     return ResponseSpec(
-        data_container=str,
+        data_container=container,
         description=description,
         media_type=media_type,
         examples=[Example(value=example)],
@@ -187,18 +188,41 @@ def _text(description: str, media_type: str, example: str) -> ResponseSpec:
 
 
 def _responses(container: Any, example: Any, *refusals: int, status: int = 200) -> dict[int, ResponseSpec]:
-    """Describe what a route answers; any may be refused for want of a key, of a role, or of patience."""
-    said = {400: "Bad request", 401: "A key is needed", 403: "Not with this key", 404: "Not found", 409: "Not as it is"}
-    said |= {429: "Too many requests", 503: "Not now"}
-    statuses = sorted({400, 401, 403, 429, *refusals})
+    """Describe what a route answers; any may be refused for want of a key, of a role, of patience, or at the end."""
+    statuses = sorted({400, 401, 403, 429, 503, *refusals})
     return {
         status: ResponseSpec(data_container=container, description="OK", examples=[Example(value=example)]),
-        **{
-            each: ResponseSpec(data_container=Problem, description=said[each], media_type=problems.CONTENT_TYPE)
-            for each in statuses
-        },
+        **{each: _refusal(_REFUSALS[each]) for each in statuses},
     }
 
+
+def _refusal(description: str) -> ResponseSpec:
+    return ResponseSpec(data_container=Problem, description=description, media_type=problems.CONTENT_TYPE)
+
+
+_REFUSALS: Final = {
+    400: "Bad request",
+    401: "A key is needed",
+    403: "Not with this key",
+    404: "Not found",
+    409: "Not as it is",
+    429: "Too many requests",
+    503: "Not now",
+}
+# How a key is shown. Reading needs none in a house without keys; what operators do always needs one.
+_SCHEMES: Final = {
+    "bearer": SecurityScheme(type="http", scheme="bearer", description="A key, as `Authorization: Bearer …`."),
+    "key": SecurityScheme(type="apiKey", name="X-API-Key", security_scheme_in="header", description="A key."),
+    "session": SecurityScheme(
+        type="apiKey",
+        name=COOKIE,
+        security_scheme_in="cookie",
+        description="What POST /api/session gave; a change needs `X-CSRF-Token` too, from the same answer.",
+    ),
+}
+_Schemes = list[dict[str, list[str]]]  # any of them will do
+_BY_KEY: Final[_Schemes] = [{"bearer": []}, {"key": []}]
+_SIGNED_IN: Final[_Schemes] = [*_BY_KEY, {"session": []}]
 
 Symbol = Annotated[str, Parameter(description="Scrip code, BSE id, ISIN or IDX:NAME; case-insensitive.", max_length=64)]
 Fields = Annotated[str | None, Parameter(description="ltp, quote, full, or names of fields with commas between.")]
@@ -247,7 +271,7 @@ def _answer_batch(request: Request[Any, Any, Any]) -> Response[bytes]:
 @get(
     "/api/stock/{symbol:str}",
     before_request=_answer_stock,
-    responses=_responses(Quote, _EXAMPLE, 404, 409, 503),
+    responses=_responses(Quote, _EXAMPLE, 404, 409),
     tags=["Quotes"],
 )
 async def stock(
@@ -260,7 +284,7 @@ async def stock(
 @get(
     "/api/stocks/batch",
     before_request=_answer_batch,
-    responses=_responses(list[Quote | Unanswered] | Changes, [_EXAMPLE], 503),  # type: ignore[valid-type]  # made at run time from the table of fields
+    responses=_responses(list[Quote | Unanswered] | Changes, [_EXAMPLE]),  # type: ignore[valid-type]  # made at run time from the table of fields
     tags=["Quotes"],
 )
 async def batch(
@@ -408,7 +432,7 @@ async def live() -> dict[str, Any]:
     return {"status": "live"}
 
 
-@get("/health/ready", tags=["Health"], responses=_responses(dict[str, Any], {"status": "ready"}, 503))
+@get("/health/ready", tags=["Health"], responses=_responses(dict[str, Any], {"status": "ready"}))
 async def ready(request: Request[Any, Any, Any]) -> dict[str, Any]:
     """200 when requests should be sent here."""
     gateway: Gateway = request.app.state.gateway
@@ -421,7 +445,8 @@ async def ready(request: Request[Any, Any, Any]) -> dict[str, Any]:
     "/metrics",
     tags=["Health"],
     media_type=_EXPOSITION,
-    responses={200: _text("OK", _EXPOSITION, "# TYPE bhavcast_rev gauge\nbhavcast_rev 1795405500000123\n")},
+    responses=_responses(str, "")
+    | {200: _text("OK", _EXPOSITION, "# TYPE bhavcast_rev gauge\nbhavcast_rev 1795405500000123\n")},
 )
 async def metrics(request: Request[Any, Any, Any]) -> bytes:
     """Prometheus text; names in docs/reference/metrics.md."""
@@ -455,7 +480,13 @@ def _cookie(text: str, life_s: int, *, secure: bool) -> str:
 _SESSION_EXAMPLE: Final = {"name": "desk", "role": "viewer", "csrf": "q0mJc2Zr5c1x3m7wJ0b2fA", "expires_in": LIFE_S}
 
 
-@post("/api/session", tags=["Sessions"], status_code=200, responses=_responses(Session, _SESSION_EXAMPLE))
+@post(
+    "/api/session",
+    tags=["Sessions"],
+    status_code=200,
+    security=_BY_KEY,
+    responses=_responses(Session, _SESSION_EXAMPLE),
+)
 async def sign_in(request: Request[Any, Any, Any]) -> Response[Session]:
     """Exchange a key, sent as a header, for a cookie: a browser cannot put headers on a WebSocket or an EventSource."""
     visitor = _visitor(request)
@@ -475,7 +506,12 @@ async def who_am_i(request: Request[Any, Any, Any]) -> Session:
     return Session(visitor.principal.name, visitor.principal.role, visitor.csrf)
 
 
-@delete("/api/session", tags=["Sessions"], status_code=204)
+@delete(
+    "/api/session",
+    tags=["Sessions"],
+    status_code=204,
+    responses=_responses(None, None) | {204: ResponseSpec(data_container=None, description="It is over")},
+)
 async def sign_out(request: Request[Any, Any, Any]) -> Response[None]:
     """End the session, and with it every copy of its cookie."""
     cookie = cookie_of(request.scope["headers"])
@@ -498,6 +534,7 @@ def _control(request: Request[Any, Any, Any]) -> Control:
 @post(
     "/api/admin/drain",
     tags=["Operation"],
+    security=_SIGNED_IN,
     status_code=202,
     responses=_responses(dict[str, Any], {"state": "draining"}, status=202),
 )
@@ -509,6 +546,7 @@ async def drain(request: Request[Any, Any, Any]) -> dict[str, Any]:
 @post(
     "/api/admin/log-level",
     tags=["Operation"],
+    security=_SIGNED_IN,
     status_code=200,
     responses=_responses(dict[str, Any], {"level": "debug", "before": "info", "reached": ["gateway", "ingest"]}),
 )
@@ -538,6 +576,7 @@ async def log_level(request: Request[Any, Any, Any]) -> dict[str, Any]:
 @post(
     "/api/admin/feeds/{source:str}/{action:str}",
     tags=["Operation"],
+    security=_SIGNED_IN,
     status_code=200,
     responses=_responses(dict[str, Any], {"source": "sim", "action": "pause"}, 404, 409),
 )
@@ -558,6 +597,7 @@ async def feed_action(
 @post(
     "/api/admin/quarantine/{entry:str}/release",
     tags=["Operation"],
+    security=_SIGNED_IN,
     status_code=200,
     responses=_responses(dict[str, Any], {"id": 1795405500000, "symbol": "500325"}, 409),
 )
@@ -587,8 +627,8 @@ def _aims(request: Request[Any, Any, Any], target: str) -> None:
 @get(
     "/api/stream",
     tags=["Streams"],
-    responses=_responses(dict[str, Any], {}, 503)
-    | {200: _text("Events, until either side ends it", "text/event-stream", _EVENTS)},
+    responses=_responses(dict[str, Any], {})
+    | {200: _text("Events, until either side ends it", "text/event-stream", _EVENTS, Any)},
 )
 async def stream(
     symbols: Annotated[str, Parameter(description="Symbols with commas between; group:A, IDX:SENSEX/members, * too.")],
@@ -612,16 +652,8 @@ async def stream(
     tags=["Streams"],
     responses={
         101: _text("The connection speaks WebSocket: messages of both sides, one a line", "text/plain", _TALK),
-        **{
-            status: ResponseSpec(data_container=Problem, description=said)
-            for status, said in (
-                (400, "Bad request"),
-                (401, "A key is needed"),
-                (403, "Foreign origin"),
-                (426, "No WebSocket"),
-                (503, "Not now"),
-            )
-        },
+        **{status: _refusal(said) for status, said in _REFUSALS.items() if status not in (404, 409)},
+        426: _refusal("No WebSocket"),
     },
 )
 async def websocket(
@@ -654,9 +686,8 @@ def _on_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[
     if isinstance(error, NotFoundException):
         return _refused(UnknownRoute(f"nothing is served at {request.url.path[:80]}; see /docs"))
     if isinstance(error, MethodNotAllowedException):
-        path = request.url.path
-        detail = f"expected another method than {request.method} for {path[:80]}"
-        return _refused(MethodNotAllowed(detail, allowed=_allowed(path)))
+        detail = f"expected another method than {request.method} for {request.url.path[:80]}"
+        return _refused(MethodNotAllowed(detail, allowed=_allowed((error.headers or {})["allow"].split(", "))))
     if isinstance(error, ValidationException):
         first = error.extra[0] if isinstance(error.extra, list) and error.extra else {}
         key = first.get("key") if isinstance(first, dict) else None
@@ -668,10 +699,9 @@ def _on_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[
     return _refused(BadRequest(error.detail))
 
 
-def _allowed(path: str) -> tuple[str, ...]:
-    if path.startswith("/api/admin/"):
-        return ("POST", "OPTIONS")
-    return ("GET", "HEAD", "OPTIONS", "POST", "DELETE") if path == "/api/session" else ("GET", "HEAD", "OPTIONS")
+def _allowed(methods: Iterable[str]) -> tuple[str, ...]:
+    """Return all methods of a route: what can be had can be asked for its head."""
+    return tuple(sorted({*methods, *(("HEAD",) if "GET" in methods else ())}))
 
 
 def _on_fault(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
@@ -681,13 +711,17 @@ def _on_fault(request: Request[Any, Any, Any], error: Exception) -> Response[byt
     return _refused(BhavcastError(f"a fault of this service, in its log as {incident}"))
 
 
-def _count_route(request: Request[Any, Any, Any]) -> None:
+def _count_route(request: Request[Any, Any, Any]) -> Response[None] | None:
     scope: dict[str, Any] = dict(request.scope)
     if scope["path"].startswith(_OPENAPI + "/"):
         raise UnknownRoute(f"nothing is served at {scope['path'][:80]}; see /docs")
     seen = scope.get("bhavcast.seen")
     if seen is not None:
         seen.route = scope.get("path_template", "other")
+    if request.method == "OPTIONS":  # the framework's own answer knows only the methods that were registered first
+        methods = next(each.methods for each in request.app.routes if each.path_format == scope["path_template"])
+        return Response(None, status_code=204, headers={"Allow": ", ".join(_allowed(methods))})
+    return None
 
 
 ROUTES: Final = (
@@ -746,6 +780,8 @@ def build(
             # Not "/": below its path the framework answers whatever is not served with a page of its own.
             path=_OPENAPI,
             use_handler_docstrings=True,
+            components=Components(security_schemes=dict(_SCHEMES)),
+            security=[*_SIGNED_IN, {}],
             render_plugins=[JsonRenderPlugin(path=["/", "/openapi.json"])],
         ),
         request_max_body_size=max_body,
