@@ -101,8 +101,8 @@ def test_live_prices_in_ten_lines_of_python(desk):
     running = subprocess.Popen([sys.executable, "-u", desk.folder / "prices.py"], stdout=subprocess.PIPE, text=True)
     watch = threading.Timer(60, running.kill)
     watch.start()
+    assert running.stdout is not None
     try:
-        assert running.stdout is not None
         assert any(re.match(r"500325 \d+(\.\d+)? live$", line) for line in running.stdout)
     finally:
         watch.cancel()

@@ -22,5 +22,5 @@ with sync_playwright() as playwright:
     page = playwright.chromium.launch(executable_path=chromium, args=arguments).new_page()
     page.set_default_timeout(0)
     page.goto(f"{url}/docs")
-    page.on("console", lambda message: message.text.startswith("{") and print(message.text, flush=True))
+    page.on("console", lambda message: print(message.text, flush=True))
     page.evaluate(FOLLOW, [symbol, os.environ["KEY"]])

@@ -8,12 +8,13 @@ import os
 import sys
 
 from websockets.sync.client import connect
+from websockets.typing import Subprotocol
 
 url, symbol = sys.argv[1:]
-quote = {}
+quote: dict[str, object] = {}
 with connect(
     url.replace("http", "ws", 1) + "/ws",
-    subprotocols=["bhavcast.v1.json"],
+    subprotocols=[Subprotocol("bhavcast.v1.json")],
     additional_headers={"X-API-Key": os.environ["KEY"]},
     proxy=None,
 ) as wire:
