@@ -9,7 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import growth, memory, path, rest, start, streams, writer
+from benchmarks import growth, hostile, memory, path, rest, start, streams, writer
 from benchmarks.measure import Outcome, Plan, judge, machine, raise_file_limit, save
 from bhavcast.load.generator import LoadError
 
@@ -26,8 +26,10 @@ SCENARIOS: dict[str, Callable[[Plan], Outcome]] = {
     "memory": memory.memory,
     "start": start.start,
     "growth": growth.growth,
+    "hostile": hostile.hostile,
 }
-APART = {"growth"}  # too long for the main set
+APART = {"growth", "hostile"}  # too long for the main set
+MANY = 8  # contenders that fit beside each other
 COLOURS = {"goal": "bold green", "pass": "green", "FAIL": "bold red", "not measured": "yellow"}
 
 
@@ -55,13 +57,15 @@ def against_targets(outcome: Outcome) -> Table:
 
 
 def contenders(outcome: Outcome) -> Table:
-    """Show the medians of everything that was measured, a column for each contender."""
+    """Show the medians of everything that was measured, a column for each contender; a row where there are many."""
     cells: dict[str, dict[str, str]] = {}
     for figure in outcome.figures:
         name, _, what = figure.name.partition(": ")
         if what:
             cells.setdefault(f"{what}, {figure.unit}".rstrip(", "), {})[name] = _number(figure.median)
     names = list(dict.fromkeys(name for row in cells.values() for name in row))
+    if len(names) > MANY:
+        cells, names = {name: {what: row.get(name, "") for what, row in cells.items()} for name in names}, list(cells)
     shown = Table(box=box.SIMPLE, pad_edge=False)
     shown.add_column("", overflow="fold")
     for name in names:

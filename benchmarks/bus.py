@@ -2,13 +2,17 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Final
 
 import msgspec
 
 from benchmarks.feeder import LENGTH
 from bhavcast.bus.port import Claim, Lead, Link
 from bhavcast.domain.change import Message, Snapshot
+from bhavcast.domain.errors import Conflict
 from bhavcast.domain.position import NOWHERE, Position
+
+READ_ONLY: Final = "expected the feeder to write, and nobody else"
 
 
 class PlayedBus:
@@ -20,16 +24,16 @@ class PlayedBus:
         self._reader: asyncio.StreamReader | None = None
 
     async def lead(self, claim: Claim) -> Lead:
-        """Nobody writes here but the feeder."""
-        raise NotImplementedError
+        """Refuse: the feeder alone writes."""
+        raise Conflict(READ_ONLY)
 
     async def begin(self, snapshot: Snapshot) -> None:
-        """Nobody writes here but the feeder."""
-        raise NotImplementedError
+        """Refuse: the feeder alone writes."""
+        raise Conflict(READ_ONLY)
 
     async def publish(self, message: Message, encoded: bytes | None = None) -> None:
-        """Nobody writes here but the feeder."""
-        raise NotImplementedError
+        """Refuse: the feeder alone writes."""
+        raise Conflict(READ_ONLY)
 
     async def flush(self) -> None:
         """Have nothing to wait for."""

@@ -1,6 +1,8 @@
 """Run the gateway of the product alone, reading a played bus.
 
-python -m benchmarks.drive_gateway socket=/tmp/x|bus=unix:///tmp/x port=5000 hot_path=True loop=uvloop
+python -m benchmarks.drive_gateway socket=/tmp/x|bus=unix:///tmp/x port=5000 hot_path=True loop=uvloop sockets=12000 expired=TEXT
+
+`expired`: a key that is known, and over; who shows none may read all the same.
 """
 
 import asyncio
@@ -19,6 +21,7 @@ from bhavcast.board.board import Board
 from bhavcast.bus.address import Address
 from bhavcast.bus.port import Bus
 from bhavcast.bus.redis import RedisBus
+from bhavcast.domain.access import Key, digest
 from bhavcast.flow import relay
 from bhavcast.gateway.edge import Gate
 from bhavcast.gateway.gateway import Gateway
@@ -30,12 +33,12 @@ UNLIMITED = Allowance(
 )
 
 
-async def serve(bus: Bus, port: int, *, hot_path: bool) -> None:
+async def serve(bus: Bus, port: int, limits: Limits, keys: list[Key], *, hot_path: bool) -> None:
     """Serve until killed; the port is opened once the board is there."""
     clock = SystemClock()
     # Everything is asked and counted as ever; only the limit is out of reach.
-    keeper = Doorkeeper(Keyring(), clock, allowance=UNLIMITED)
-    gateway = Gateway(Board(), clock, MarketClock(clock, start_ms=START_MS), Limits(), keeper=keeper)
+    keeper = Doorkeeper(Keyring(keys), clock, allowance=UNLIMITED, anonymous_read="any" if keys else "loopback")
+    gateway = Gateway(Board(), clock, MarketClock(clock, start_ms=START_MS), limits, keeper=keeper)
     reading = asyncio.create_task(relay(bus, gateway.replica, gateway))
     while not gateway.ready:
         await asyncio.sleep(0.01)
@@ -57,7 +60,10 @@ def main(arguments: list[str]) -> None:
     factory = importlib.import_module("uvloop").new_event_loop if given["loop"] == "uvloop" else None
     with asyncio.Runner(loop_factory=factory) as runner:
         bus = RedisBus(Address.parse(given["bus"]), SystemClock()) if "bus" in given else PlayedBus(given["socket"])
-        runner.run(serve(bus, int(given["port"]), hot_path=given["hot_path"] == "True"))
+        limits = Limits(sockets=int(given["sockets"])) if "sockets" in given else Limits()
+        over = [given["expired"]] if "expired" in given else []
+        keys = [Key(id="1", name="over", role="viewer", sha256=digest(each), created=0, expires=1) for each in over]
+        runner.run(serve(bus, int(given["port"]), limits, keys, hot_path=given["hot_path"] == "True"))
 
 
 if __name__ == "__main__":

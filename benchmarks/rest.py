@@ -12,7 +12,8 @@ from benchmarks.servers import Answer, Server
 from benchmarks.streams import SETTLE, Load
 from benchmarks.targets import PER_REQUEST
 from bhavcast.load import generator
-from bhavcast.load.cpu import CpuMeter
+from bhavcast.load.cpu import CpuMeter, CpuTime
+from bhavcast.load.generator import HttpResult
 
 CONNECTIONS = 64
 RATE = 200  # requests a second beside streams
@@ -24,18 +25,28 @@ C = "C epoll loop"
 GUIDE = "Flask + Redis"
 
 
-def observe(server: Server, path: str, seconds: float) -> Reading:
-    """Load one path of a server that runs, and measure."""
-    with generator.http(server.port, path, connections=CONNECTIONS, seconds=seconds, core=LOAD_CORE) as load:
-        load.wait_ready()
-        time.sleep(WARM_UP)
+def _asked(
+    server: Server, path: str, *, connections: int, seconds: float, rate: float = 0.0, warm_up: float = 0.0
+) -> tuple[HttpResult, CpuTime]:
+    """Load one path of a server that runs; return what came, and what it cost the server."""
+    with generator.http(
+        server.port, path, connections=connections, seconds=seconds, rate=rate, core=LOAD_CORE
+    ) as asking:
+        asking.wait_ready()
+        time.sleep(warm_up)
         meter = CpuMeter(server.pids)
         before = meter.read()
-        load.start()
-        result = load.finish()
+        asking.start()
+        result = asking.finish()
         cpu = meter.read().since(before)
     if result.failures:
         raise RuntimeError(f"{result.failures} of {result.requests} answers were errors")
+    return result, cpu
+
+
+def observe(server: Server, path: str, seconds: float) -> Reading:
+    """Load one path of a server that runs, and measure."""
+    result, cpu = _asked(server, path, connections=CONNECTIONS, seconds=seconds, warm_up=WARM_UP)
     return {
         f"{PER_REQUEST}|µs": cpu.used / max(result.requests, 1) / 1000,
         "requests|/s": result.requests / result.seconds,
@@ -102,17 +113,7 @@ def http_under_stream(plan: Plan) -> Outcome:
         symbols = market.write_symbols(Path(folder), load.scrips)
 
         def ask(server: Server) -> Reading:
-            with generator.http(
-                server.port, SINGLE, connections=16, seconds=plan.seconds * 2, rate=RATE, core=LOAD_CORE
-            ) as asking:
-                asking.wait_ready()
-                meter = CpuMeter(server.pids)
-                before = meter.read()
-                asking.start()
-                result = asking.finish()
-                cpu = meter.read().since(before)
-            if result.failures:
-                raise RuntimeError(f"{result.failures} of {result.requests} answers were errors")
+            result, cpu = _asked(server, SINGLE, connections=16, seconds=plan.seconds * 2, rate=RATE)
             return {
                 "HTTP p50|ms": result.p50_ms,
                 "HTTP p99|ms": result.p99_ms,

@@ -2,6 +2,8 @@
 
 from typing import Final, Literal, NamedTuple
 
+from benchmarks.attacks import ATTACKS
+
 
 class Target(NamedTuple):
     """A bound on one figure of a scenario: at most, or at least, `must`; better still `goal`."""
@@ -15,6 +17,8 @@ class Target(NamedTuple):
 
 PER_REQUEST: Final = "CPU per request"
 PER_FRAME: Final = "CPU per frame"
+STREAMS_UNDER: Final = "p99 of streams, under it ÷ without"
+HTTP_UNDER: Final = "p99 of HTTP, under it ÷ without"
 
 TARGETS: Final = (
     Target("http-single", f"bhavcast ÷ nginx return 200, {PER_REQUEST}", "at most", 1.4, 1.1),
@@ -29,6 +33,11 @@ TARGETS: Final = (
     Target("stream-conflated", "bhavcast: p99 publish → received", "at most", 150),
     Target("http-under-stream", "under stream: HTTP p99", "at most", 5.0, 2.0),
     Target("stream-slow", "with five that never read ÷ without them, p99 publish → received", "at most", 1.1),
+    *(
+        Target("hostile", f"{kind}: {figure}", "at most", 1.1)
+        for kind in ATTACKS
+        for figure in (STREAMS_UNDER, HTTP_UNDER)
+    ),
     Target("sim", "share of a core at 20,000 ticks/s", "at most", 60, 24),
     Target("ingest", "ticks/s on one core, batches of 20", "at least", 60_000, 150_000),
     Target("ingest", "ticks/s on one core, batches of 100, Redis", "at least", 40_000, 90_000),

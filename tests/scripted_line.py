@@ -62,7 +62,7 @@ class Line:
     def __init__(
         self,
         folder: Path,
-        start: str,
+        start: str = "1970-01-01 05:30:00",
         *,
         speed: float = 1.0,
         universe: Universe = UNIVERSE,
@@ -71,13 +71,15 @@ class Line:
         calendar: Calendar | None = None,
         bus: Bus | None = None,
         writer: str = "script",
+        clock: ManualClock | None = None,
+        market: MarketClock | None = None,
     ) -> None:
         self.folder = folder
         self.boot_id = boot_id
         self.universe = universe
-        self.clock = ManualClock(moment(start))
+        self.clock = clock or ManualClock(moment(start))
         self.speed = speed
-        self.market = MarketClock(self.clock, start_ms=moment(start), speed=speed)
+        self.market = market or MarketClock(self.clock, start_ms=moment(start), speed=speed)
         self.board = Board()
         self.bus: Bus = bus or MemoryBus()
         self.writer = writer

@@ -3,10 +3,11 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from datetime import date, time
+from typing import Any
 
 from bhavcast.domain import field
 from bhavcast.domain.calendar import Calendar, at_ist
-from bhavcast.domain.field import Ladder, Values
+from bhavcast.domain.field import Ladder
 from bhavcast.domain.price import divide_half_up
 from bhavcast.domain.session import CALL_AUCTION_PHASES, class_of
 from bhavcast.domain.tick import Tick
@@ -18,6 +19,7 @@ CALENDAR = Calendar.builtin()
 OLD_RULES = date(2026, 7, 15)
 NEW_RULES = date(2026, 11, 23)
 MINUTE = 60_000
+Row = dict[int, Any]  # each value of the type that the table of fields says
 NOT_A_FEEDS = (
     field.CHANGE,
     field.PERCENT_CHANGE,
@@ -60,7 +62,7 @@ class Tape:
         self.universe = universe
         self.market = market
         self.exact = exact
-        self.rows: dict[str, Values] = defaultdict(dict)
+        self.rows: dict[str, Row] = defaultdict(dict)
         self.complaints: list[str] = []
         self.count = 0
         self.volume: Counter[int] = Counter()  # shares by minute of the Unix epoch
@@ -88,7 +90,7 @@ class Tape:
         if not good and len(self.complaints) < 20:
             self.complaints.append(f"{complaint}: {tick}, row {self.rows[tick.symbol]}")
 
-    def _index(self, tick: Tick, row: Values) -> None:
+    def _index(self, tick: Tick, row: Row) -> None:
         if field.CURRENT_PRICE not in tick.values:
             return
         self.index_seconds[tick.symbol, tick.time // 1000] += 1
@@ -96,7 +98,7 @@ class Tape:
         prices = {symbol: self._price(symbol) for symbol in basis.members}
         now = basis.value(basis.cap(prices))
         self._check(tick.values[field.CURRENT_PRICE] == now, tick, f"not the formula's {now}")
-        self._check(row[field.LOW] <= now <= row[field.HIGH], tick, "outside its range")  # type: ignore[operator]  # an integer here, by the table of fields
+        self._check(row[field.LOW] <= now <= row[field.HIGH], tick, "outside its range")
         self.last[tick.symbol][tick.time // MINUTE] = now
 
     def _price(self, symbol: str) -> int:
@@ -105,20 +107,20 @@ class Tape:
         assert isinstance(price, int)
         return price
 
-    def _scrip(self, tick: Tick, before: Values, row: Values) -> None:
+    def _scrip(self, tick: Tick, before: Row, row: Row) -> None:
         instrument = self.universe.instruments[tick.symbol]
-        values = tick.values
+        values: Row = dict(tick.values)
         planned = CALENDAR.phase(class_of(instrument), tick.time)
         phase = self.market.phase_override(tick.time) or planned
         self.phases[phase] += 1
         self.ticks[tick.time // MINUTE] += 1
-        on_tick = all((values.get(number) or 0) % instrument.tick == 0 for number in PRICES)  # type: ignore[operator]  # an integer here, by the table of fields
+        on_tick = all((values.get(number) or 0) % instrument.tick == 0 for number in PRICES)
         self._check(on_tick, tick, "off the tick")
         self._book(tick, row, crossed=phase in CALL_AUCTION_PHASES)
         if field.VOLUME in values:
             self._trade(tick, before, row)
 
-    def _book(self, tick: Tick, row: Values, *, crossed: bool) -> None:
+    def _book(self, tick: Tick, row: Row, *, crossed: bool) -> None:
         bids = self._side(tick, row, (field.BIDS, field.BID_PRICE, field.BID_QUANTITY, field.TOTAL_BID_QUANTITY))
         asks = self._side(tick, row, (field.ASKS, field.ASK_PRICE, field.ASK_QUANTITY, field.TOTAL_ASK_QUANTITY))
         prices = [held[0] for held in bids]
@@ -127,13 +129,13 @@ class Tape:
         self._check(prices == sorted(set(prices)), tick, "asks out of order")
         if bids and asks and not crossed:
             self._check(bids[0][0] < asks[0][0], tick, "crossed")
-        lower, upper = row.get(field.LOWER_CIRCUIT), row.get(field.UPPER_CIRCUIT)
+        lower, upper = row[field.LOWER_CIRCUIT], row[field.UPPER_CIRCUIT]
         for price, shares, orders in (*bids, *asks):
-            self._check(lower <= price <= upper, tick, "outside its limits")  # type: ignore[operator]  # an integer here, by the table of fields
+            self._check(lower <= price <= upper, tick, "outside its limits")
             lot = self.universe.instruments[tick.symbol].lot
             self._check(shares > 0 and shares % lot == 0 and 0 < orders <= shares, tick, "an odd level")
 
-    def _side(self, tick: Tick, row: Values, fields: tuple[int, int, int, int]) -> Ladder:
+    def _side(self, tick: Tick, row: Row, fields: tuple[int, int, int, int]) -> Ladder:
         ladder, price, shares, total = (row.get(number) for number in fields)
         if not ladder:
             self._check(ladder is None and price is None and shares is None and total is None, tick, "half a side")
@@ -144,7 +146,7 @@ class Tape:
         self._check(total >= sum(held[1] for held in ladder), tick, "total less than the ladder")
         return ladder
 
-    def _trade(self, tick: Tick, before: Values, row: Values) -> None:
+    def _trade(self, tick: Tick, before: Row, row: Row) -> None:
         new = {number: value for number, value in row.items() if isinstance(value, int)}
         old = {number: value for number, value in before.items() if isinstance(value, int)}
         last, volume = new[field.CURRENT_PRICE], new[field.VOLUME]

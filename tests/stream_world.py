@@ -39,6 +39,8 @@ NUMBERS = (field.CURRENT_PRICE, field.VOLUME, field.BID_PRICE, field.ASK_PRICE, 
 class Wire:
     """Implements hub.port.Sink; holds what was written until the client reads it."""
 
+    wire = -1
+
     def __init__(self, kind: str, number: int) -> None:
         self.number = number
         self.binary = kind == "msgpack"
@@ -46,9 +48,6 @@ class Wire:
         self.full = False
         self.frames: list[bytes] = []
         self.closed: tuple[int, str] | None = None
-
-    def direct(self) -> int:
-        return -1
 
     def send(self, *parts: bytes, pos: str | None = None) -> None:
         whole = b"".join(parts)
@@ -396,7 +395,7 @@ class World:
             self.gateway.hear(replica.catch_up(snapshot), None)
 
     def flush(self, *, whole: bool = False) -> None:
-        cohorts = [cohort for cohort in self.gateway.hub.cohorts.values() if cohort not in self.flushes]
+        cohorts = [cohort for cohort in self.gateway.hub.cohorts if cohort not in self.flushes]
         due = [cohort for cohort in cohorts if cohort.due]
         if due and (whole or self.rng.random() < 0.5):
             cohort = self.rng.choice(due)
@@ -586,7 +585,7 @@ class World:
             self.wait()
             for _ in range(30):
                 self.pump()
-            for cohort in list(self.gateway.hub.cohorts.values()):
+            for cohort in list(self.gateway.hub.cohorts):
                 if cohort not in self.flushes and cohort.due:
                     self.flushes[cohort] = cohort.flush(self.clock.monotonic())
             while self.flushes:

@@ -1,4 +1,4 @@
-"""`bhavcast up`, as a user starts it, for every test that needs the whole system."""
+"""The whole system as a user starts it, by `bhavcast up` or `bhavcast replay FILE`."""
 
 import json
 import os
@@ -21,11 +21,14 @@ Rows = dict[str, dict[str, Any]]
 class System:
     """One on a data directory, on ports that it keeps over restarts; `settings` are those of its environment."""
 
-    def __init__(self, data: Path, *flags: str, bus: str = "memory", **settings: str) -> None:
+    def __init__(
+        self, data: Path, *flags: str, command: tuple[str, ...] = ("up",), bus: str = "memory", **settings: str
+    ) -> None:
         self.data = data
         self.url = self.frontend = ""
         self.said: list[str] = []
         self.process: subprocess.Popen[str] | None = None
+        self._command = command
         self._flags = flags
         self._settings = {"BHAVCAST_BUS_KIND": bus, **settings}
 
@@ -38,7 +41,7 @@ class System:
         ports = [url.rpartition(":")[2] or "0" for url in (self.url, self.frontend)]
         clean = {name: value for name, value in os.environ.items() if not name.startswith("BHAVCAST_")}
         self.process = subprocess.Popen(
-            [BHAVCAST, "up", "--data", str(self.data), "--port", ports[0], "--frontend-port", ports[1],
+            [BHAVCAST, *self._command, "--data", str(self.data), "--port", ports[0], "--frontend-port", ports[1],
              *self._flags, *flags],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

@@ -164,6 +164,16 @@ async def test_nothing_outlives_a_supervisor_that_is_killed_and_a_start_goes_on(
     await moves(system)
 
 
+async def test_a_start_with_another_market_greets_with_that_one(system):
+    await moves(system)
+    assert await asyncio.to_thread(system.end, signal.SIGTERM) == 0
+    system.said.clear()
+    await asyncio.to_thread(system.up, "--at", "2026-11-20T14:00:00", "--speed", "7")
+    (told,) = [line for line in system.said if "virtual clock" in line]
+    assert "Fri 20 Nov 2026 14:0" in told
+    assert "at 7 × real time" in told
+
+
 async def test_one_that_ends_over_and_over_is_told_in_health_and_metrics_and_the_log(system):
     # Settings are read at each start: one that cannot be is what a bad edit does.
     (system.data / "bhavcast.toml").write_text('calendar = "nowhere.toml"\n')

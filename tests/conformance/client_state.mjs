@@ -2,7 +2,9 @@
 import { pathToFileURL } from "node:url";
 import { createInterface } from "node:readline";
 
-const { BadFrame, Disorder, State } = await import(pathToFileURL(process.argv[2]).href);
+const lib = pathToFileURL(process.argv[2] + "/");
+const { BadFrame, Disorder } = await import(new URL("frames.js", lib).href);
+const { State } = await import(new URL("state.js", lib).href);
 let state = new State();
 
 const COMMANDS = {

@@ -61,13 +61,13 @@ class Python:
 
 
 class JavaScript:
-    """web/lib/state.js, in a process of its own."""
+    """The state of web/lib, in a process of its own."""
 
     def __init__(self) -> None:
         assert NODE is not None
-        script, module = HERE / "client_state.mjs", files("bhavcast") / "web" / "lib" / "state.js"
+        script, library = HERE / "client_state.mjs", files("bhavcast") / "web" / "lib"
         self.node = subprocess.Popen(  # one for the whole run; it ends with its input
-            [NODE, str(script), str(module)],
+            [NODE, str(script), str(library)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )

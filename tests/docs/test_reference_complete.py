@@ -8,7 +8,7 @@ import pytest
 
 import bhavcast
 from bhavcast.app.config import SETTINGS
-from bhavcast.app.config_page import settings_page
+from bhavcast.app.config.page import settings_page
 from bhavcast.cli.main import COMMANDS, build
 from bhavcast.cli.page import commands_page, names
 from bhavcast.domain.errors import BhavcastError

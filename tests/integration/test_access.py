@@ -11,15 +11,16 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from bhavcast.access.allowance import Allowance
-from bhavcast.access.doorkeeper import Doorkeeper
+from bhavcast.access.doorkeeper import BELIEVED_S, Doorkeeper
 from bhavcast.access.keyring import Keyring
+from bhavcast.access.sessions import LIFE_S
 from bhavcast.app.control import LineControl
 from bhavcast.domain import field
 from bhavcast.domain.access import Key, digest
 from bhavcast.domain.errors import BadRequest, Conflict, UnknownSource
 from bhavcast.telemetry import log as logs
 from bhavcast.telemetry.clock import ManualClock
-from tests.docs.stage import PATIENCE_S, Still
+from tests.docs.stage import EPOCH, PATIENCE_S, Still
 from tests.integration.test_flow import MONDAY, traded
 from tests.integration.venue import DESK, STRANGER, Answer, Venue, request, until
 
@@ -180,30 +181,102 @@ async def test_streams_are_opened_by_key_or_cookie_and_counted():
         await until(lambda: not venue.gateway.members)
 
 
-@pytest.mark.parametrize("how", ["revoked", "expired", "needed by now"])
-async def test_streams_end_with_what_opened_them(how):
+ENDS = {"revoked": 4500, "expired": 4005, "ends sooner than it did": 4005, "needed by now": 4500}
+
+
+@pytest.mark.parametrize("path", ["/ws", "/socket.io/?EIO=4&transport=websocket", "/kite"])
+@pytest.mark.parametrize("how", ENDS)
+async def test_streams_end_with_what_opened_them(how, path):
     clock = ManualClock()
     ends = msgspec.structs.replace(VIEWER, expires=clock.wall_ms() + 60_000)
     keyring = Keyring([] if how == "needed by now" else [ends])
-    async with Venue(keeper=Doorkeeper(keyring, clock)) as venue, venue.line() as line:
+    async with Venue(keeper=Doorkeeper(keyring, clock), kite_api=True) as venue, venue.line() as line:
         venue.gateway.clock = clock
         headers = {} if how == "needed by now" else {"X-API-Key": "desk-key"}
         await line.send(request(STREAM, *(f"{name}: {value}" for name, value in headers.items())))
         assert (await line.head()).status == 200
-        async with connect(venue.url.replace("http", "ws", 1) + "/ws", additional_headers=headers, proxy=None) as wire:
-            assert '"t":"hello"' in await wire.recv()
+        async with connect(venue.url.replace("http", "ws", 1) + path, additional_headers=headers, proxy=None) as wire:
+            await until(lambda: len(venue.gateway.members) == 2)
             match how:
                 case "revoked":
                     keyring.replace([msgspec.structs.replace(ends, revoked=1)])
                 case "expired":
                     clock.advance(60)
+                case "ends sooner than it did":
+                    clock.advance(30)
+                    keyring.replace([msgspec.structs.replace(ends, expires=clock.wall_ms())])
                 case _:
                     keyring.replace([ends])
             await wire.wait_closed()
-            assert wire.close_code == (4005 if how == "expired" else 4500)
+            assert wire.close_code == ENDS[how]
+            # The same once more is not let in again, as a handshake or as a request.
+            if how != "needed by now":
+                with pytest.raises(InvalidStatus) as refused:
+                    await connect(venue.url.replace("http", "ws", 1) + path, additional_headers=headers, proxy=None)
+                assert refused.value.response.status_code == 401
+                (await venue.read(STREAM, DESK_KEY)).refused(401, "key_expired")
         async with asyncio.timeout(PATIENCE_S):
             said = await line.reader.readuntil(b"\r\n0\r\n\r\n")  # the last chunk
-        assert (b"key_expired" if how == "expired" else b"bad_auth") in said
+        assert (b'"key_expired"' if ENDS[how] == 4005 else b'"bad_auth"') in said
+        await until(lambda: not venue.gateway.members)
+
+
+@pytest.mark.parametrize("how", ["signed out", "over", "its key revoked", "its key expired"])
+async def test_a_cookie_that_was_copied_is_worth_nothing_after_its_end(how):
+    clock = ManualClock()
+    ends = msgspec.structs.replace(VIEWER, expires=clock.wall_ms() + 20 * 3_600_000)
+    keyring = Keyring([ends])
+    async with Venue(keeper=Doorkeeper(keyring, clock)) as venue, venue.line() as line:
+        venue.gateway.clock = clock
+        cookie, csrf = await signed_in(venue, DESK_KEY)
+        name, _, value = cookie.partition(": ")
+        url = venue.url.replace("http", "ws", 1) + "/ws"
+        quote = request("/api/stock/500325", cookie)
+        for _ in range(2):
+            assert (await venue.ask(quote)).status == 200
+        await line.send(request(STREAM, cookie))
+        assert (await line.head()).status == 200
+        async with connect(url, additional_headers={name: value}, proxy=None) as wire:
+            await until(lambda: len(venue.gateway.members) == 2)
+            match how:
+                case "signed out":
+                    assert (await post(venue, "/api/session", cookie, csrf, method="DELETE")).status == 204
+                    clock.advance(BELIEVED_S)
+                case "over":
+                    clock.advance(LIFE_S)
+                case "its key revoked":
+                    keyring.replace([msgspec.structs.replace(ends, revoked=1)])
+                case "its key expired":
+                    keyring.replace([msgspec.structs.replace(ends, expires=clock.wall_ms())])
+            await wire.wait_closed()
+            code = 4005 if how == "its key expired" else 4500
+            assert wire.close_code == code
+        async with asyncio.timeout(PATIENCE_S):
+            said = await line.reader.readuntil(b"\r\n0\r\n\r\n")
+        assert (b'"key_expired"' if code == 4005 else b'"bad_auth"') in said
+        # The very same bytes again, wherever they opened something.
+        for asked in (quote, request(STREAM, cookie), request(STREAM, cookie, "Last-Event-ID: " + EPOCH + ":1")):
+            (await venue.ask(asked)).refused(401, "unauthenticated")
+        async with connect(url, additional_headers={name: value}, proxy=None) as wire:
+            hello = msgspec.json.decode(await wire.recv())
+            assert (hello["auth"], hello["market"], hello["feeds"]) == ("required", {}, {})
+            await wire.send('{"t":"sub","id":1,"symbols":["500325"]}')
+            await wire.wait_closed()
+            assert wire.close_code == 4501
+        await until(lambda: not venue.gateway.members)
+
+
+async def test_a_key_is_shown_once_and_not_again_on_the_same_stream():
+    async with Venue(keeper=guarded()) as venue:
+        async with connect(venue.url.replace("http", "ws", 1) + "/ws", proxy=None) as wire:
+            auth = '{"t":"auth","id":1,"key":"desk-key"}'
+            await wire.send(auth)
+            await wire.send(auth)
+            told = [msgspec.json.decode(await wire.recv()) for _ in range(2)]
+            while told[-1]["t"] != "error":
+                told.append(msgspec.json.decode(await wire.recv()))
+            assert (told[-1]["code"], told[-1]["field"]) == ("bad_request", "t")
+            assert "desk-key" not in msgspec.json.encode(told).decode()
         await until(lambda: not venue.gateway.members)
 
 

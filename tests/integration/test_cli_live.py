@@ -9,50 +9,23 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
 
 import httpx
 import pytest
 
 from tests.integration.test_cli import BHAVCAST, call
+from tests.system import System
 
 pytestmark = pytest.mark.slow
-
-
-class System(NamedTuple):
-    url: str
-    frontend_url: str
-    data: Path
 
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory) -> Iterator[System]:
     """A whole system in the middle of a trading day, on free ports."""
-    data = tmp_path_factory.mktemp("system")
-    arguments = ["up", "--data", data, "--port", "0", "--frontend-port", "0", "--scrips", "50", "--at", "10:00"]
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("BHAVCAST_")}
-    with (
-        (data / "said").open("wb") as said,
-        subprocess.Popen([BHAVCAST, *arguments], stderr=said, env=environ) as running,
-    ):
-        try:
-            yield System(*_urls(data / "said", running), data)
-        finally:
-            running.send_signal(signal.SIGINT)
-            assert running.wait(20) == 0
-
-
-def _urls(said: Path, running: subprocess.Popen[bytes]) -> tuple[str, str]:
-    for _ in range(300):
-        text = said.read_text()
-        if "Ctrl-C stops it" in text:
-            found = [re.search(rf"{name} +(http://\S+)/", text) for name in ("page", "frontend")]
-            assert found[0]
-            assert found[1]
-            return found[0][1], found[1][1]
-        assert running.poll() is None, text
-        time.sleep(0.1)
-    raise AssertionError(said.read_text())
+    running = System(tmp_path_factory.mktemp("system"), "--scrips", "50")
+    running.up("--at", "10:00")
+    yield running
+    assert running.end(signal.SIGINT) == 0
 
 
 def test_quote_prints_what_prices_are_worth(system):
@@ -141,7 +114,7 @@ def test_watch_on_a_terminal_is_a_table_in_its_place(system):
 
 
 def test_verify_finds_everything_in_order(system):
-    done = call("verify", "--json", "--url", system.url, "--frontend-url", system.frontend_url)
+    done = call("verify", "--json", "--url", system.url, "--frontend-url", system.frontend)
     assert done.returncode == 0, done.stdout
     found = json.loads(done.stdout)
     assert found["ok"] is True
@@ -152,16 +125,13 @@ def test_verify_finds_everything_in_order(system):
 
 
 def test_the_greeting_comes_when_quotes_answer_and_another_gateway_needs_no_frontend(tmp_path):
-    said = tmp_path / "said"
-    arguments = ["up", "--data", tmp_path / "data", "--port", "0", "--frontend-port", "0", "--at", "10:00"]
-    with said.open("wb") as out, subprocess.Popen([BHAVCAST, *arguments], stderr=out) as running:
-        try:
-            url, _ = _urls(said, running)
-            assert httpx.get(f"{url}/api/stock/RELIANCE", trust_env=False).status_code == 200
-            done = call("verify", "--json", "--url", url)
-        finally:
-            running.send_signal(signal.SIGTERM)
-            assert running.wait(20) == 0
+    system = System(tmp_path / "data")
+    system.up("--at", "10:00")
+    try:
+        assert httpx.get(f"{system.url}/api/stock/RELIANCE", trust_env=False).status_code == 200
+        done = call("verify", "--json", "--url", system.url)
+    finally:
+        assert system.end(signal.SIGTERM) == 0
     assert done.returncode == 0, done.stdout
     status = {check["name"]: check["status"] for check in json.loads(done.stdout)["checks"]}
     assert (status["frontend"], status["one quote"]) == ("not checked", "pass")
@@ -184,15 +154,12 @@ def test_a_recording_is_played_with_its_own_prices(tmp_path):
     file = tmp_path / "a.rec"
     made = ["record", str(file), "--for", "60", "--speed", "30", "--at", "10:00", "--scrips", "40"]
     assert call(*made, "--data", str(tmp_path / "made")).returncode == 0
-    arguments = ["replay", file, "--speed", "max", "--data", tmp_path / "played", "--port", "0", "--frontend-port", "0"]
-    said = tmp_path / "said"
-    with said.open("wb") as out, subprocess.Popen([BHAVCAST, *arguments], stderr=out) as running:
-        try:
-            url, _ = _urls(said, running)
-            quote = json.loads(call("quote", "RELIANCE", "--json", "--url", url).stdout)[0]
-        finally:
-            running.send_signal(signal.SIGTERM)
-            assert running.wait(20) == 0
+    system = System(tmp_path / "played", "--speed", "max", command=("replay", str(file)))
+    system.up()
+    try:
+        quote = json.loads(call("quote", "RELIANCE", "--json", "--url", system.url).stdout)[0]
+    finally:
+        assert system.end(signal.SIGTERM) == 0
     assert quote["mode"] == "replay"
     assert quote["current_price"] > 0
 

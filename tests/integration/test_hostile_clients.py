@@ -12,6 +12,7 @@ import pytest_asyncio
 from bhavcast.app.config import Limits
 from bhavcast.domain import field
 from bhavcast.gateway.hot import BATCH, HotProtocol
+from bhavcast.gateway.session import Session
 from tests.docs.stage import PATIENCE_S
 from tests.integration.test_serving_stream import Ear, ear
 from tests.integration.venue import Line, Venue, request, until
@@ -417,6 +418,39 @@ async def test_a_host_that_is_not_exactly_ours_is_refused(venue, headers, code):
     (await venue.ask(request("/api/stock/500325", *headers, host=None))).refused(code, "foreign_host")
 
 
+STOCK = "/api/stock/500325"
+
+
+@pytest.mark.parametrize("upgrade", [(), ("Upgrade: websocket", "Connection: Upgrade")], ids=["http", "handshake"])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:80", "user@localhost", "localhost:99999", "localhost@evil.example", "[::1"]
+)
+async def test_the_host_of_a_whole_url_counts_and_not_the_header(venue, host, upgrade):
+    path = "/ws" if upgrade else STOCK
+    answer = await venue.ask(request(f"http://{host}{path}", *upgrade))
+    assert answer.status in (400, 421)
+    answer.refused(answer.status, "foreign_host" if answer.status == 421 else "malformed_request")
+
+
+async def test_a_whole_url_with_our_host_is_a_request_like_any_other(venue):
+    asked = request(f"http://localhost{STOCK}", host="evil.example")
+    async with venue.line() as line:
+        for _ in range(2):
+            assert (await line.ask(asked)).told["symbol"] == "500325"
+        assert (await line.ask(request("HTTPS://[::1]:5000/api/stocks/batch?symbols=500325"))).status == 200
+    (await venue.ask(request(f"http://localhost{STOCK}", host=None))).refused(421, "foreign_host")
+    (await venue.ask(request(f"http://localhost{STOCK}", "Host: localhost"))).refused(421, "foreign_host")
+    async with venue.line() as line:
+        head = ("Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13")
+        await line.send(request("http://localhost/ws", *head, "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="))
+        assert (await line.head()).status == 101
+
+
+@pytest.mark.parametrize("target", [f"ftp://localhost{STOCK}", f"httpx://localhost{STOCK}", f"ws://localhost{STOCK}"])
+async def test_a_url_of_another_scheme_is_refused(venue, target):
+    (await venue.ask(request(target))).refused(400, "malformed_request")
+
+
 @pytest.mark.parametrize(
     "target",
     [
@@ -444,6 +478,68 @@ async def test_what_is_too_large_is_refused_by_its_name(hot):
     (await hot.read("/api/stock/" + "a" * 20_000)).refused(414, "url_too_long")
     too_long = request("/api/market/breadth", "Content-Length: 70000", method="POST", body=b"x" * 70_000)
     assert (await hot.ask(too_long)).status in (405, 413)
+
+
+CHUNKED = request("/", "Transfer-Encoding: chunked", method="POST")
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [
+        CHUNKED + b"1;x=",
+        CHUNKED + b"0\r\nX: ",
+        CHUNKED + b"1\r\na\r\n0\r\nX: ",
+    ],
+    ids=["extension", "trailer", "trailer after a body"],
+)
+@pytest.mark.parametrize("piece", [b"a" * 1000, b"a\r\nX: b"], ids=["long", "many"])
+async def test_what_follows_a_body_and_never_ends_is_cut_off(venue, begun, piece):
+    if b";" in begun and b"\r\n" in piece:
+        return
+    async with venue.line() as line:
+        await line.send(begun)
+        ended = asyncio.ensure_future(line.ended())
+        sent = 0
+        while not ended.done() and sent < 2_000_000:
+            with contextlib.suppress(ConnectionError):
+                await line.send(piece * 10)
+            await asyncio.sleep(0)
+            sent += 10 * len(piece)
+        told = await ended
+        assert told.count(b"HTTP/1.1 ") <= 1, "the answer to what came is the only one"
+        assert told.startswith((b"HTTP/1.1 405", b"HTTP/1.1 431")) or not told
+    assert sent < 2_000_000
+
+
+async def test_a_body_in_the_smallest_chunks_is_a_body(venue):
+    body = b"1\r\na\r\n" * 20_000 + b"0\r\nX: y\r\n\r\n"
+    async with venue.line() as line:
+        assert (await line.ask(CHUNKED + body)).status in (405, 413)
+        assert (await line.ask(HOT)).told["symbol"] == "500325", "where it ends is known"
+
+
+async def test_a_trailer_is_no_header(venue):
+    begun = request("/api/session", "Transfer-Encoding: chunked", method="POST")
+    trailers = b"0\r\nOrigin: https://evil.example\r\nX-API-Key: bhk_wrong\r\nX-Forwarded-For: 10.0.0.1\r\n\r\n"
+    plain, with_trailers = await venue.ask(begun + b"0\r\n\r\n"), await venue.ask(begun + trailers)
+    assert plain.refused(401, "unauthenticated")["detail"] == with_trailers.refused(401, "unauthenticated")["detail"]
+
+
+async def test_a_long_url_does_not_take_the_answer_of_the_request_before_it(venue):
+    async with venue.line() as line:
+        await line.send(COLD + request("/api/stock/" + "a" * 20_000))
+        with contextlib.suppress(ConnectionError):
+            told = await line.ended()
+            assert not told or told.startswith(b"HTTP/1.1 200"), told[:200]
+
+
+@pytest.mark.parametrize("size", [100, 1000])
+async def test_headers_within_their_bytes_are_taken_and_more_are_not(venue, size):
+    def headers(total: int) -> list[str]:
+        return [f"X: {'a' * (size - 7)}"] * (total // size)
+
+    assert (await venue.read(STOCK, *headers(14_000))).status == 200
+    (await venue.read(STOCK, *headers(18_000))).refused(431, "headers_too_large")
 
 
 async def test_a_compressed_body_is_never_unpacked(venue):
@@ -491,6 +587,47 @@ async def test_a_storm_of_subscriptions_ends_with_the_limit_and_the_others_have_
             assert (await quick.wait("u"))["q"][0]["current_price"] == price / 100
         await reading
         assert len(hot.gateway.hub.outboxes) == 2
+
+
+async def test_who_asks_for_much_at_once_is_heard_a_slice_at_a_time_and_the_others_have_their_turn(hot, monkeypatch):
+    # Every message is more than a slice, and a rest lasts for one turn of the loop.
+    monkeypatch.setattr("bhavcast.gateway.websocket.SLICE_S", -1.0)
+    monkeypatch.setattr("bhavcast.gateway.websocket.REST", 0)
+    heard = []
+    receive = Session.receive
+
+    def counted(session: Session, payload: bytes | str) -> None:
+        heard.append(payload)
+        receive(session, payload)
+
+    async with ear(hot) as storm, hot.line() as line:
+        await storm.wait("hello")
+        monkeypatch.setattr(Session, "receive", counted)
+        most = hot.gateway.limits.messages_per_second
+        for number in range(most):
+            kind = ("sub", "unsub")[number % 2]
+            storm.wire.transport.write(frame(msgspec.json.encode({"t": kind, "id": number, "symbols": "*"})))
+        await until(lambda: heard)
+        assert (await line.ask(HOT)).status == (await line.ask(COLD)).status == 200
+        assert len(heard) < most, "two requests waited for all of them"
+        while (await storm.wait("ack"))["id"] < most - 1:
+            pass
+
+
+async def test_who_leaves_while_not_listened_to_is_forgotten(hot, monkeypatch):
+    monkeypatch.setattr("bhavcast.gateway.websocket.SLICE_S", -1.0)
+    monkeypatch.setattr("bhavcast.gateway.websocket.REST", 10**9)
+    async with ear(hot) as one, ear(hot) as other:
+        for each in (one, other):
+            await each.wait("hello")
+            for number in range(3):
+                each.wire.transport.write(frame(msgspec.json.encode({"t": "list", "id": number})))
+            assert (await each.wait("list"))["id"] == 0
+        # What comes is not read meanwhile; a stop of the service, and a client that is cut off, end it all the same.
+        monkeypatch.setattr("bhavcast.gateway.websocket.CLOSE_TIMEOUT_S", 0.01)
+        for outbox in list(hot.gateway.hub.outboxes):
+            outbox.sink.close(4008, "slow")
+        await until(lambda: not hot.gateway.members)
 
 
 @pytest.mark.parametrize("hot_path", [True, False], ids=["hot", "cold"])

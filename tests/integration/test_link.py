@@ -1,8 +1,11 @@
 """What a gateway shows while it does not hear the bus."""
 
+import asyncio
+
 import pytest
 
 from bhavcast.app.config import Limits
+from bhavcast.app.roles.gateway import writer_speaks
 from bhavcast.board.board import Board
 from bhavcast.domain import field
 from bhavcast.domain.instrument import Instrument
@@ -10,6 +13,7 @@ from bhavcast.gateway import market, quotes
 from bhavcast.gateway.gateway import DEAF_S, Gateway
 from bhavcast.gateway.session import Session
 from bhavcast.telemetry.clock import ManualClock, MarketClock
+from tests.integration.venue import Venue
 from tests.stream_world import Wire
 
 LIVE, HALTED = "500325", "532540"
@@ -86,3 +90,12 @@ def test_what_streams_follow_by_name_is_of_interest(gateway):
     assert gateway.interest() == {LIVE, "IDX:TOP"}
     second.close()
     assert gateway.interest() == {LIVE}
+
+
+async def test_a_gateway_is_up_when_the_writer_has_spoken_not_when_there_is_a_board_of_before():
+    async with Venue() as venue:
+        up = asyncio.create_task(writer_speaks(venue.gateway))
+        await venue.read("/api/stock/500325")
+        assert not up.done(), "what it has may be of a market that a start is about to end"
+        await venue.tick("500325", {field.VOLUME: 1234})
+        await asyncio.wait_for(up, 4)  # and not for want of one

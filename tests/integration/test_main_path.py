@@ -2,7 +2,6 @@
 
 import asyncio
 import datetime
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from dataclasses import field as member
 from pathlib import Path
@@ -14,23 +13,19 @@ import pytest
 from bhavcast.app.build import build
 from bhavcast.app.config import Config
 from bhavcast.board.board import Board, Row
-from bhavcast.board.staleness import Staleness
 from bhavcast.bus.memory import MemoryBus
 from bhavcast.domain import field
-from bhavcast.domain.calendar import IST, Calendar, ist
+from bhavcast.domain.calendar import IST, ist
 from bhavcast.domain.change import Message
 from bhavcast.domain.field import Values
 from bhavcast.domain.instrument import Instrument
-from bhavcast.domain.session import class_of
-from bhavcast.domain.tick import Batch, FeedState, Source, Tick
+from bhavcast.domain.tick import Tick
 from bhavcast.domain.universe import Universe
-from bhavcast.flow import Ingest, ingest, recover, relay
-from bhavcast.guard.guard import Guard
+from bhavcast.flow import ingest, recover, relay
 from bhavcast.journal import reader
-from bhavcast.journal.writer import FileJournal
 from bhavcast.telemetry.clock import ManualClock, MarketClock
+from tests.scripted_line import Line
 
-SIM = Source(name="sim", mode="sim", grade="tick")
 A, B = "600001", "600002"
 CLOSES = {A: 10_000, B: 20_000}
 DAY_FIELDS = {field.FIELDS[number].name for number in field.DAY_FIELDS}
@@ -58,34 +53,9 @@ def universe(date: str | None = None, **closes: int) -> Universe:
     )
 
 
-class Script:
-    """A feed that says what is written, and moves the clock as it goes."""
-
-    source = SIM
-    state: FeedState = "live"
-
-    def __init__(self, clock: ManualClock, market: MarketClock) -> None:
-        self._clock, self._market = clock, market
-        self.steps: list[Step] = []
-
-    def instruments(self) -> list[Instrument]:
-        return []
-
-    async def batches(self) -> AsyncIterator[Batch]:
-        steps, self.steps = self.steps, []
-        for seconds, said in steps:
-            self._clock.advance(seconds)
-            now = self._market.now_ms()
-            yield Batch(SIM, now, [Tick(symbol, values.pop(-1, now), values) for symbol, values in said.items()])  # type: ignore[arg-type]  # -1 is a time of the past
-            await asyncio.sleep(0)
-
-    async def close(self) -> None:
-        pass
-
-
 @dataclass
 class House:
-    """A data directory, and the systems that live on it one after the other."""
+    """A data directory, and the lives of its writer one after the other, on one clock."""
 
     directory: Path
     clock: ManualClock
@@ -96,61 +66,49 @@ class House:
     asked: list[bool] = member(default_factory=list)
 
     async def start(self) -> "System":
-        found = reader.recover(self.directory, self.boot)
-        if self.speed is None:
-            market = MarketClock(self.clock)
-        else:
+        market = MarketClock(self.clock)
+        if self.speed is not None:
+            found = reader.recover(self.directory, self.boot)
             market = MarketClock(self.clock, start_ms=found.market or self.clock.wall_ms(), speed=self.speed)
         system = System(self, market)
-        await recover(system.line, found, "house")
+        await system.start()
         return system
 
 
-class System:
+class System(Line):
+    """One life, told what prices come and how the seconds pass."""
+
     def __init__(self, house: House, market: MarketClock) -> None:
-        self.house, self.market = house, market
-        self.board, self.bus = Board(), MemoryBus()
-        self.feed = Script(house.clock, market)
-        self.journal = FileJournal(house.directory, house.clock, boot_id=house.boot)
-        calendar = Calendar.builtin()
-        rows = self.board
-
-        def close_of(symbol: str) -> int | None:
-            close = rows.rows[symbol].values[field.PREVIOUS_CLOSE]
-            return close if isinstance(close, int) else None
-
-        self.line = Ingest(
-            feed=self.feed,
-            guard=Guard(
-                lambda symbol: rows.rows[symbol].instrument if symbol in rows.rows else None,
-                lambda instrument, at: calendar.phase(class_of(instrument), at),
-                close_of,
-            ),
-            board=rows,
-            staleness=Staleness(rows, calendar.phase),
-            journal=self.journal,
-            bus=self.bus,
+        super().__init__(
+            house.directory,
             clock=house.clock,
             market=market,
-            calendar=calendar,
-            phase_of=calendar.phase,
-            reload=lambda: house.universe,
-            asked=lambda: bool(house.asked) and house.asked.pop(),
+            speed=house.speed or 1.0,
+            boot_id=house.boot,
             endless=house.endless,
+            writer="house",
         )
+        self.line.reload = lambda: house.universe
+        self.line.asked = lambda: bool(house.asked) and house.asked.pop()
 
-    async def play(self, *steps: Step) -> None:
+    async def steps(self, *steps: Step) -> None:
         """Let the feed say it; the guard has nothing against it."""
-        self.feed.steps = [
-            (seconds, {symbol: dict(said) for symbol, said in ticks.items()}) for seconds, ticks in steps
-        ]
-        await ingest(self.line)
+        for seconds, said in steps:
+            self.clock.advance(seconds)
+            now = self.market.now_ms()
+            ticks = []
+            for symbol, values in said.items():
+                at = values.get(-1, now)  # a time of the past
+                assert isinstance(at, int)
+                ticks.append(Tick(symbol, at, {number: value for number, value in values.items() if number >= 0}))
+            await self.say(now, ticks)
+            await asyncio.sleep(0)
         assert len(self.line.guard.quarantine) == 0
 
     async def until(self, text: str, **ticks: int) -> None:
         """Go to a moment, and let prices come there."""
         said = {{"a": A, "b": B}[name]: price(value) for name, value in ticks.items()}
-        await self.play(((ms(text) - self.market.now_ms()) / 1000, said))
+        await self.steps(((ms(text) - self.market.now_ms()) / 1000, said))
 
     def quote(self, symbol: str = A) -> dict[str, field.Value]:
         values = self.board.rows[symbol].values
@@ -200,7 +158,7 @@ async def test_a_first_start_begins_an_epoch_and_a_day_from_the_official_closes(
     assert (snapshot.planned, system.day, snapshot.rev) == (True, "2026-11-23", house.clock.wall_ms() * 1000)
     assert system.quote() == {"previous_close": 10_000, "lower_circuit": 8_000, "upper_circuit": 12_000}
     assert system.quote(B) == {"previous_close": 20_000, "lower_circuit": 18_000, "upper_circuit": 22_000}
-    await system.play(*TRADES)
+    await system.steps(*TRADES)
     assert system.quote()["change"] == 150
     assert system.quote()["state"] == "live"
     assert system.board.facts["market"]["status"] == "open"
@@ -210,21 +168,21 @@ async def test_a_first_start_begins_an_epoch_and_a_day_from_the_official_closes(
 async def test_a_restart_goes_on_with_the_epoch_its_rows_and_its_revisions(house, cleanly):
     before = await house.start()
     for _ in range(3):
-        await before.play(*TRADES, (31.0, {A: {field.LAST_QUANTITY: 3}}), *TRADES[:1])
+        await before.steps(*TRADES, (31.0, {A: {field.LAST_QUANTITY: 3}}), *TRADES[:1])
         if cleanly:
             before.journal.close()
         system = await house.start()
         assert picture(system.board) == picture(before.board)
         assert (await system.bus.snapshot()).position == before.board.position
         before = system
-    await before.play((1.0, {A: price(10_300)}))
+    await before.steps((1.0, {A: price(10_300)}))
     assert before.quote()["change"] == 300
 
 
 @pytest.mark.parametrize("cut", [1, 7, 40])
 async def test_what_was_being_written_when_the_process_died_was_never_said(house, cut):
     system = await house.start()
-    await system.play(*TRADES)
+    await system.steps(*TRADES)
     path = system.journal.path
     assert path is not None
     whole = picture(system.board)
@@ -240,7 +198,7 @@ async def test_what_was_being_written_when_the_process_died_was_never_said(house
 
 async def test_another_boot_begins_an_epoch_that_was_not_planned_with_the_rows_kept(house):
     system = await house.start()
-    await system.play(*TRADES)
+    await system.steps(*TRADES)
     held, last = values(system.board), system.board.position
     house.boot = "another boot"
     again = await house.start()
@@ -250,17 +208,17 @@ async def test_another_boot_begins_an_epoch_that_was_not_planned_with_the_rows_k
     assert snapshot.rev > last.rev
     assert {row.rev for row in snapshot.rows} == {snapshot.rev}
     assert values(again.board) == held
-    await again.play(*TRADES)
+    await again.steps(*TRADES)
 
 
 async def test_a_damaged_journal_begins_an_epoch_that_was_not_planned_from_what_can_be_read(house):
     system = await house.start()
-    await system.play(*TRADES)
+    await system.steps(*TRADES)
     held, last = values(system.board), system.board.position
     path = system.journal.path
     assert path is not None
     size = path.stat().st_size
-    await system.play((0.25, {A: price(10_445)}), *TRADES)
+    await system.steps((0.25, {A: price(10_445)}), *TRADES)
     with path.open("r+b") as file:
         file.seek(size + 30)
         file.write(b"\xff" * 8)
@@ -281,7 +239,7 @@ async def test_a_journal_that_cannot_be_read_at_all_is_no_planned_beginning(hous
 
 async def test_scrips_that_were_redefined_begin_a_planned_epoch(house):
     system = await house.start()
-    await system.play(*TRADES)
+    await system.steps(*TRADES)
     last = system.board.position
     scrips = dict(house.universe.instruments)
     scrips[A] = Instrument(symbol=A, id="RENAMED", name="RENAMED LTD.", band=20)
@@ -339,7 +297,7 @@ def assert_unopened(system: System, previous: int) -> None:
 async def test_a_day_rolls_at_eight_of_the_next_trading_day(house, last, nights, opens, day, official):
     house.clock.advance((ms(last) - house.clock.wall_ms()) / 1000)
     system = await house.start()
-    await system.play((0.25, {A: price(10_100)}), (0.25, {A: {field.CURRENT_PRICE: 10_150}}))
+    await system.steps((0.25, {A: price(10_100)}), (0.25, {A: {field.CURRENT_PRICE: 10_150}}))
     yesterday, epoch = system.day, system.board.epoch
     assert yesterday == last[:10]
     for night in nights:
@@ -362,7 +320,7 @@ async def test_a_day_rolls_at_eight_of_the_next_trading_day(house, last, nights,
 async def test_the_first_trade_of_the_day_brings_price_and_change(house):
     house.clock.advance(-86400 * 3)
     system = await house.start()
-    await system.play((0.25, {A: price(10_100)}))
+    await system.steps((0.25, {A: price(10_100)}))
     await system.until("2026-11-23T08:00:00")
     await system.until("2026-11-23T09:05:00")
     assert_unopened(system, 10_100)
@@ -372,28 +330,28 @@ async def test_the_first_trade_of_the_day_brings_price_and_change(house):
 
 async def test_what_a_source_still_says_of_the_day_before_does_not_enter_the_new_one(house):
     system = await house.start()
-    await system.play((0.25, {A: price(10_100)}))
+    await system.steps((0.25, {A: price(10_100)}))
     await system.until("2026-11-25T08:00:00")
-    await system.play((1.0, {A: {-1: ms("2026-11-23T15:29:59"), **price(10_200)}}))
+    await system.steps((1.0, {A: {-1: ms("2026-11-23T15:29:59"), **price(10_200)}}))
     assert_unopened(system, 10_100)
 
 
 @pytest.mark.parametrize("cleanly", [True, False], ids=["stopped", "killed"])
 async def test_a_restart_at_eleven_of_the_same_day_goes_on_with_it(house, cleanly):
     system = await house.start()
-    await system.play(*TRADES)
+    await system.steps(*TRADES)
     if cleanly:
         system.journal.close()
     house.clock.advance(3600)
     again = await house.start()
     assert picture(again.board) == picture(system.board)
-    await again.play((0.25, {}))
+    await again.steps((0.25, {}))
     assert again.quote()["state"] == "quiet"
 
 
 async def test_a_restart_at_eleven_of_another_day_begins_that_day_as_planned(house):
     system = await house.start()
-    await system.play(*TRADES)
+    await system.steps(*TRADES)
     system.journal.close()
     last = system.board.position
     house.clock.advance((ms("2026-11-25T11:00:00") - house.clock.wall_ms()) / 1000)
@@ -407,7 +365,7 @@ async def test_a_restart_at_eleven_of_another_day_begins_that_day_as_planned(hou
 async def test_an_official_day_that_was_slept_through_gives_the_previous_close(house):
     house.clock.advance((ms("2026-11-18T15:00:00") - house.clock.wall_ms()) / 1000)
     system = await house.start()
-    await system.play(*TRADES)
+    await system.steps(*TRADES)
     house.clock.advance((ms("2026-11-23T11:00:00") - house.clock.wall_ms()) / 1000)
     house.universe = universe("2026-11-20", a=10_700)
     assert_unopened(await house.start(), 10_700)
@@ -416,7 +374,7 @@ async def test_an_official_day_that_was_slept_through_gives_the_previous_close(h
 async def test_an_official_day_from_before_is_no_better_than_what_was_seen(house):
     house.universe = universe("2026-11-20", a=10_000)
     system = await house.start()
-    await system.play(*TRADES)
+    await system.steps(*TRADES)
     await system.until("2026-11-25T08:00:00")
     assert_unopened(system, 10_150)
 
@@ -427,12 +385,12 @@ async def test_an_official_day_from_before_is_no_better_than_what_was_seen(house
 async def test_at_sixty_times_the_speed_a_day_has_all_its_phases_and_its_roll(house):
     house.speed = 60.0
     system = await house.start()
-    await system.play((0.25, {A: price(10_100)}))
+    await system.steps((0.25, {A: price(10_100)}))
     epoch = system.board.epoch
     statuses: list[str] = []
     states: list[field.Value] = []
     for _ in range(4 * 6 * 60 + 40):  # six hours and ten minutes, in steps of 15 seconds
-        await system.play((0.25, {}))
+        await system.steps((0.25, {}))
         if (status := system.board.facts["market"]["status"]) not in statuses[-1:]:
             statuses.append(status)
         if (state := system.quote()["state"]) not in states[-1:]:
@@ -440,10 +398,10 @@ async def test_at_sixty_times_the_speed_a_day_has_all_its_phases_and_its_roll(ho
     assert statuses == ["open", "closing_auction", "post_close", "closed"]
     assert states == ["live", "quiet", "closed"]
     assert system.board.epoch == epoch
-    await system.play((16 * 60.0, {}))
+    await system.steps((16 * 60.0, {}))
     assert ist(system.market.now_ms()).hour == 8
     assert system.day == "2026-11-23", "the day after is a holiday"
-    await system.play((24 * 60.0, {}))
+    await system.steps((24 * 60.0, {}))
     assert system.day == "2026-11-25"
     assert_unopened(system, 10_100)
 
@@ -464,16 +422,16 @@ async def test_an_endless_virtual_clock_goes_on_to_the_next_session(house, last,
     house.clock.advance((ms(last) - house.clock.wall_ms()) / 1000)
     house.speed, house.endless = 1.0, True
     system = await house.start()
-    await system.play((0.25, {A: {field.CURRENT_PRICE: 10_100}}))
+    await system.steps((0.25, {A: {field.CURRENT_PRICE: 10_100}}))
     epoch = system.board.epoch
-    await system.play((300.0, {}))
+    await system.steps((300.0, {}))
     assert system.board.epoch == epoch, "the afterglow"
-    await system.play((120.0, {}))
+    await system.steps((120.0, {}))
     assert ist(system.market.now_ms()) == moment(opens)
     assert (system.day, (await system.bus.snapshot()).planned) == (opens[:10], True)
     assert system.board.epoch != epoch
     assert_unopened(system, 10_100)
-    await system.play((11.0, {A: price(10_200)}))
+    await system.steps((11.0, {A: price(10_200)}))
     assert (system.quote()["change"], system.quote()["state"]) == (100, "live")
     again = await house.start()
     assert picture(again.board) == picture(system.board)
@@ -485,22 +443,22 @@ async def test_an_endless_virtual_clock_goes_on_to_the_next_session(house, last,
 
 async def test_an_import_that_is_wanted_at_once_begins_a_planned_epoch_within_a_second(house):
     system = await house.start()
-    await system.play(*TRADES)
+    await system.steps(*TRADES)
     epoch, rev, held = system.board.epoch, system.board.rev, system.quote()
     scrips = dict(house.universe.instruments)
     scrips["600003"] = Instrument(symbol="600003", id="NEW", name="NEW LTD.")
     house.universe = replace_scrips(house.universe, scrips)
-    await system.play((1.0, {}), (1.0, {}))
+    await system.steps((1.0, {}), (1.0, {}))
     assert system.board.epoch == epoch, "nobody asked"
     house.asked.append(True)
-    await system.play((1.0, {}))
+    await system.steps((1.0, {}))
     snapshot = await system.bus.snapshot()
     assert snapshot.planned
     assert snapshot.epoch != epoch
     assert snapshot.rev > rev
     assert [each.symbol for each in snapshot.instruments][-1] == "600003"
     assert {name: held[name] for name in ("current_price", "change", "volume")}.items() <= system.quote().items()
-    await system.play((1.0, {"600003": price(500)}), (1.0, {}))
+    await system.steps((1.0, {"600003": price(500)}), (1.0, {}))
     assert system.board.epoch == snapshot.epoch, "once"
     assert picture((again := await house.start()).board) == picture(system.board)
     assert again.quote("600003")["current_price"] == 500
@@ -508,13 +466,13 @@ async def test_an_import_that_is_wanted_at_once_begins_a_planned_epoch_within_a_
 
 async def test_a_scrip_that_is_new_in_mid_day_has_its_previous_close_at_once(house):
     system = await house.start()
-    await system.play(*TRADES)
+    await system.steps(*TRADES)
     held = system.quote()
     new = Instrument(symbol="600003", id="NEW", name="NEW LTD.", band=10)
     house.universe = replace_scrips(house.universe, {**house.universe.instruments, "600003": new})
     house.universe = msgspec.structs.replace(house.universe, closes={**house.universe.closes, A: 1, "600003": 500})
     house.asked.append(True)
-    await system.play((1.0, {}))
+    await system.steps((1.0, {}))
     quote = system.quote("600003")
     assert [quote[name] for name in ("previous_close", "lower_circuit", "upper_circuit")] == [500, 450, 550]
     assert system.quote()["previous_close"] == held["previous_close"], "what the exchange began its day with stands"
@@ -524,7 +482,7 @@ async def test_a_market_that_is_made_up_begins_its_day_anew_with_what_was_import
     system = await house.start()
     given: list[Universe] = []
     system.line.trade = given.append
-    await system.play(*TRADES)
+    await system.steps(*TRADES)
     new = Instrument(symbol="600003", id="NEW", name="NEW LTD.")
     yesterday = datetime.date.fromisoformat(system.day) - datetime.timedelta(1)
     house.universe = msgspec.structs.replace(
@@ -534,12 +492,12 @@ async def test_a_market_that_is_made_up_begins_its_day_anew_with_what_was_import
     )
     other = system.quote(B)["previous_close"]
     house.asked.append(True)
-    await system.play((1.0, {}))
+    await system.steps((1.0, {}))
     quote = system.quote()
     assert quote["previous_close"] == 20_000
     assert not {"current_price", "volume", "change", "high"} & quote.keys()
     assert [universe.closes for universe in given] == [{A: 20_000, "600003": 500, B: other}]
-    await system.play((0.25, {A: price(20_100)}))
+    await system.steps((0.25, {A: price(20_100)}))
     assert system.quote()["change"] == 100
 
 
@@ -593,14 +551,14 @@ async def test_every_audience_ends_with_the_writers_board_through_rolls_and_impo
     system = await house.start()
     early, late = Listener(), Listener()
     following = [asyncio.create_task(relay(system.bus, early.replica, early))]
-    await system.play(*TRADES)
+    await system.steps(*TRADES)
     following.append(asyncio.create_task(relay(system.bus, late.replica, late)))
-    await system.play(*TRADES)
+    await system.steps(*TRADES)
     house.asked.append(True)
-    await system.play((1.0, {A: price(10_250)}), *TRADES)
+    await system.steps((1.0, {A: price(10_250)}), *TRADES)
     await system.until("2026-11-25T08:00:00")
     await system.until("2026-11-25T09:15:01", a=10_300, b=19_950)
-    await system.play((0.25, {A: {field.CURRENT_PRICE: 10_350}}))
+    await system.steps((0.25, {A: {field.CURRENT_PRICE: 10_350}}))
     for _ in range(5):
         await asyncio.sleep(0)
     for each in (early, late):
@@ -616,26 +574,13 @@ async def test_an_audience_too_slow_for_the_log_takes_the_snapshot_and_ends_equa
     await system.bus.begin(system.board.snapshot(system.market.now_ms()))
     slow = Listener()
     following = asyncio.create_task(relay(system.bus, slow.replica, slow))
-    await system.play(*TRADES)
-    system.line.feed = Burst(system)
-    await ingest(system.line)
-    system.line.feed = system.feed
+    await system.steps(*TRADES)
+    now = system.market.now_ms()
+    system.feed.steps = [(now + 10 * n, [Tick(A, now + 10 * n, {field.VOLUME: 20_000 + n})]) for n in range(1, 41)]
+    await ingest(system.line)  # without giving way to anyone
     for _ in range(5):
         await asyncio.sleep(0)
     assert slow.restarts == [False]
     assert picture(slow.replica) == picture(system.board)
     await system.bus.close()
     await following
-
-
-class Burst(Script):
-    """Says much without ever giving way to anyone."""
-
-    def __init__(self, system: System) -> None:
-        super().__init__(system.house.clock, system.market)
-
-    async def batches(self) -> AsyncIterator[Batch]:
-        for volume in range(20_000, 20_040):
-            self._clock.advance(0.01)
-            now = self._market.now_ms()
-            yield Batch(SIM, now, [Tick(A, now, {field.VOLUME: volume})])

@@ -13,6 +13,7 @@ import pytest_asyncio
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from bhavcast.access.allowance import Allowance
 from bhavcast.access.doorkeeper import Doorkeeper
 from bhavcast.access.keyring import Keyring
 from bhavcast.app.config import Limits
@@ -20,7 +21,7 @@ from bhavcast.domain.access import Key, digest
 from bhavcast.gateway.kite_ticker import HEARTBEAT_S
 from bhavcast.gateway.session import FLAWS
 from tests.docs.stage import NEXT_EPOCH, PATIENCE_S, Still
-from tests.integration.venue import STRANGER, Venue, until
+from tests.integration.venue import STRANGER, Venue, request, until
 
 RELIANCE, TCS, SENSEX = 128083204, 532540 << 8 | 4, 265
 
@@ -179,6 +180,42 @@ async def test_a_refusal_has_that_apis_shape(venue: Venue, path: str, status: in
     told = answer.json()
     assert (answer.status_code, told["status"], told["error_type"], told["data"]) == (status, "error", kind, None)
     assert says in told["message"]
+
+
+async def test_who_does_not_get_as_far_as_a_route_is_refused_in_that_apis_shape_too(venue: Venue):
+    keyring = Keyring([Key(id="1", name="desk", role="viewer", sha256=digest("bhk_desk"), created=0)])
+    keeper = Doorkeeper(keyring, Still(), allowance=Allowance(requests_burst=3, requests_per_second=0.001))
+    cases = [
+        (401, "TokenException", "unauthenticated: ", ()),
+        (401, "TokenException", "unauthenticated: ", ("Authorization: token any:bhk_other",)),
+        (421, "InputException", "foreign_host: Host: ", ("Host: evil.example",)),
+        (413, "InputException", "too_large: ", ("Content-Length: 1000000",)),
+        (429, "NetworkException", "rate_limited: ", ()),
+    ]
+    async with Venue(kite_api=True, keeper=keeper) as guarded:
+        for status, kind, begins, headers in [cases[0], *cases, cases[-1]]:
+            host = None if "Host: evil.example" in headers else "localhost"
+            answer = await guarded.ask(request("/quote/ltp?i=BSE:TCS", *headers, host=host))
+            told = answer.told
+            assert (answer.status, answer.header("content-type")) == (status, "application/json")
+            assert (told["status"], told["error_type"], told["data"]) == ("error", kind, None)
+            assert told["message"].startswith(begins)
+            assert (answer.header("retry-after") is None) == (status != 429)
+        (await guarded.read("/api/stock/500325")).refused(429, "rate_limited")
+
+
+async def test_what_is_refused_is_counted_for_the_route_that_was_asked_for(venue: Venue):
+    counters = venue.server.counters
+    for path in ("/kite", "/socket.io/?EIO=4&transport=websocket", "/ws", "/nowhere"):
+        route = {"/nowhere": "other"}.get(path, path.partition("?")[0])
+        before = counters.route(route).requests.get(("GET", 403), 0)
+        with pytest.raises(InvalidStatus):
+            async with connect(venue.url.replace("http", "ws", 1) + path, additional_headers={"Origin": STRANGER}):
+                pass
+        assert counters.route(route).requests[("GET", 403)] == before + 1, path
+    before = counters.route("/quote/ltp").requests.get(("GET", 421), 0)
+    await venue.ask(request("/quote/ltp", host="evil.example"))
+    assert counters.route("/quote/ltp").requests[("GET", 421)] == before + 1
 
 
 async def test_what_names_nothing_is_left_out(venue: Venue):

@@ -15,6 +15,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
 
 from bhavcast.app.config import Limits
+from bhavcast.client.stream import Client
 from bhavcast.domain import field
 from bhavcast.gateway.session import FLAWS, LINED_UP, NO_DATA_AFTER_S
 from tests.docs.stage import EPOCH, NEXT_EPOCH, PATIENCE_S, Talk, unpack
@@ -155,6 +156,65 @@ async def test_a_client_subscribes_follows_and_leaves(binary: bool):
         assert (told["symbols"], told["hz"], told["depth"]) == (["500325"], 20, 1)
         assert talk.held["500325"]["depth"]["asks"]
         assert "open" not in talk.held["500325"]
+
+
+NAMES = ("RELIANCE", "500325", "ine002a01018")
+
+
+async def test_a_scrip_goes_with_any_of_its_names(still: Venue):
+    async with ear(still) as talk:
+        for gone in (*NAMES, "reliance"):
+            await talk.wait("hello") if gone == NAMES[0] else None
+            assert (await talk.sub(*NAMES))["active"] == 1
+            await talk.say({"t": "unsub", "id": 2, "symbols": [gone, "TCS"]})
+            left = await talk.wait("ack")
+            assert (left["ok"], left["active"]) == (["500325"], 0)
+            assert left["bad"] == [{"symbol": "TCS", "code": "not_subscribed"}]
+        await talk.sub("RELIANCE")
+        await talk.say({"t": "unsub", "id": 3, "symbols": [*NAMES]})
+        left = await talk.wait("ack")
+        assert (left["ok"], left["bad"], left["active"]) == (["500325"], [], 0), "several of its names are no flaw"
+
+
+@pytest.mark.parametrize("answered", [True, False], ids=["answered", "under way"])
+@pytest.mark.parametrize("at_once", [True, False], ids=["in one message", "in two"])
+@pytest.mark.parametrize("gone", NAMES)
+async def test_what_was_let_go_of_by_one_name_does_not_come_back_by_another(
+    still: Venue, gone: str, at_once: bool, answered: bool
+):
+    async with Client(still.url.replace("http", "ws", 1) + "/ws", hz=0, sleep=at_once_again) as client:
+
+        async def until_synced() -> None:
+            async with asyncio.timeout(PATIENCE_S):
+                while not (client.state.complete and client.connected):
+                    await client.receive()
+
+        await client.subscribe("TCS")
+        await until_synced()
+        for names in [NAMES] if at_once else [[name] for name in NAMES]:
+            await client.subscribe(*names)
+        if answered:
+            await until_synced()
+        await client.unsubscribe(gone)
+        await client.subscribe("M&M")  # whose answer comes after all the others
+        await until_synced()
+        (outbox,) = still.gateway.hub.outboxes
+        # What both think is subscribed is the same, and stays so.
+        assert client.state.subscribed == ["532540", "500520"]
+        assert {still.gateway.replica.order[slot].symbol for slot in outbox.slots} == {"532540", "500520"}
+        assert client._socket is not None
+        client._socket.transport.abort()
+        await client.receive()
+        await until_synced()
+        assert client.state.subscribed == ["532540", "500520"]
+        await client.subscribe(gone)
+        await until_synced()
+        assert client.quotes["500325"]["id"] == "RELIANCE"
+    await until(lambda: not still.gateway.members)
+
+
+async def at_once_again(_: float) -> None:
+    """Wait for no time."""
 
 
 async def test_groups_indices_and_everything_are_followed():

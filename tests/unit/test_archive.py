@@ -12,7 +12,7 @@ import pytest
 from bhavcast.journal import archive, layout
 from bhavcast.journal.reader import journals, messages, read, read_opening, recover
 from bhavcast.journal.survey import survey
-from tests.unit.test_journal import BOOT, EPOCH, MARKET, journal, message, snapshot, written
+from tests.journals import BOOT, EPOCH, MARKET, journal, message, snapshot, written
 
 DAY_MS = archive.DAY_MS
 
@@ -167,7 +167,7 @@ WRITER = """
     import sys, threading
     from pathlib import Path
     from bhavcast.telemetry.clock import ManualClock
-    from tests.unit.test_journal import journal, message, snapshot
+    from tests.journals import journal, message, snapshot
     writer = journal(Path(sys.argv[1]))
     writer.begin(snapshot())
     def sync():

@@ -3,6 +3,8 @@ import pytest
 
 from bhavcast.client.errors import BadFrame, Refused, Unreachable
 from bhavcast.client.rest import Rest
+from bhavcast.client.stream import Client
+from bhavcast.domain.errors import BadRequest
 
 POS = "20261123T0345Z-9f1c03ab77de5a20:9"
 
@@ -61,9 +63,33 @@ async def test_an_answer_of_another_service_is_told_apart():
         with pytest.raises(Refused) as found:
             await client.status()
     assert found.value.problem.code == "not_bhavcast"
-    async with rest(lambda _: httpx.Response(200, text="<html>")) as client:
-        with pytest.raises(BadFrame):
-            await client.status()
+    for content in (b"<html>", b"[" * 100_000, b'{"x":' * 100_000, b'{"x":"\xff"}', b'{"x":' + b"9" * 100_000 + b"}"):
+        async with rest(lambda _, content=content: httpx.Response(200, content=content)) as client:
+            with pytest.raises(BadFrame):
+                await client.quote("1")
+        async with rest(lambda _, content=content: httpx.Response(500, content=content)) as client:
+            with pytest.raises(Refused) as found:
+                await client.quote("1")
+        assert found.value.problem.code in ("not_bhavcast", "internal")
+
+
+async def test_a_key_goes_into_a_header_and_nowhere_else():
+    def answer(request: httpx.Request) -> httpx.Response:
+        assert request.headers["authorization"] == "Bearer bhk_desk"
+        assert b"bhk_desk" not in bytes(str(request.url), "ascii") + request.content
+        return httpx.Response(200, json={})
+
+    transport = httpx.MockTransport(answer)
+    async with Rest("http://gateway/", key="bhk_desk", headers={"X-Other": "1"}, transport=transport) as client:
+        await client.quote("1")
+
+
+@pytest.mark.parametrize("key", ["", "a b", "bhk_\r\nHost: evil", "clé", "k" * 300])
+def test_what_can_be_no_key_is_refused_without_being_said(key):
+    for client in (Rest, Client):
+        with pytest.raises(BadRequest, match="expected a key") as found:
+            client("http://gateway/", key=key)
+        assert not key or key not in found.value.detail
 
 
 async def test_nothing_there_is_unreachable():

@@ -20,14 +20,13 @@ SOURCE = Source(name="script", mode="sim", grade="tick")
 class Wire:
     """Implements hub.port.Sink."""
 
+    wire = -1
+
     def __init__(self) -> None:
         self.full = False
         self.unsent = 0
         self.frames: list[bytes] = []
         self.closed: int | None = None
-
-    def direct(self) -> int:
-        return -1
 
     def send(self, *parts: bytes, pos: str | None = None) -> None:
         self.frames.append(b"".join(parts))
@@ -71,7 +70,7 @@ class Place:
 
     @property
     def cohort(self):
-        (cohort,) = self.hub.cohorts.values()
+        (cohort,) = self.hub.cohorts
         return cohort
 
     def flush(self):
@@ -169,7 +168,7 @@ def test_who_moves_to_another_pace_between_two_slices_misses_nothing(place):
     for outbox, _ in clients:
         place.hub.move(outbox, 1)
     list(flush)
-    for each in place.hub.cohorts.values():
+    for each in list(place.hub.cohorts):
         list(each.flush(place.now))
     assert [[volumes(each) for each in wire.read()] for _, wire in clients] == [[{"500000": 5}]] * 3
 
@@ -249,3 +248,24 @@ def test_who_was_passed_over_often_is_told_so_when_it_can_hear(place):
     list(place.flush())
     place.hub.sweep(place.now)
     assert [each["t"] for each in wire.read()] == ["u", "lag"]
+
+
+def test_more_members_than_a_cohort_takes_are_another_which_flushes_by_itself(place):
+    place.hub.room = 2
+    (first, wire), (second, _), (third, other) = (place.client() for _ in range(3))
+    assert place.hub.cohort(first) is place.hub.cohort(second) is not place.hub.cohort(third)
+    for outbox in (first, second, third):
+        place.hub.add(outbox, [place.board.order[0]], 1, place.now)
+    for cohort in place.hub.cohorts:
+        list(cohort.flush(place.now))
+    wire.frames.clear(), other.frames.clear()
+    place.tick(0, 5)
+    list(place.hub.cohort(first).flush(place.now))
+    place.tick(0, 6)
+    list(place.hub.cohort(third).flush(place.now))
+    assert [volumes(each) for each in wire.read()] == [{"500000": 5}]
+    assert [volumes(each) for each in other.read()] == [{"500000": 6}]
+    place.hub.leave(second)
+    assert place.hub.cohort(place.client()[0]) is place.hub.cohort(first), "there is room again"
+    place.hub.leave(third)
+    assert place.hub.cohorts == [place.hub.cohort(first)]

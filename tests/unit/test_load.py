@@ -24,10 +24,12 @@ SYMBOLS = [str(500000 + number) for number in range(20)]
 @pytest.fixture(params=["C", "Python"])
 def implementation(request, monkeypatch):
     if request.param == "Python":
-        monkeypatch.setattr(generator, "compiled", lambda source: None)
+        monkeypatch.setenv("PATH", "")  # where no compiler is found
+        compiled.cache_clear()
     elif compiled(HERE / "http_load.c") is None:
         pytest.skip("there is no C compiler: install one (cc)")
-    return request.param
+    yield request.param
+    compiled.cache_clear()
 
 
 class Answering(BaseHTTPRequestHandler):

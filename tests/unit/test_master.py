@@ -75,6 +75,17 @@ def test_an_unknown_call_auction_or_settlement_is_a_warning_not_a_refusal():
     assert any("'9'" in warning for warning in master.warnings)
 
 
+@pytest.mark.parametrize(("given", "stage"), [("100", None), ("", None), ("0", 0), ("4", 4), ("6", 6)])
+def test_a_scrip_under_graded_surveillance_has_its_stage(given, stage):
+    assert one(TrckgInd=given).gsm_stage == stage
+
+
+def test_a_surveillance_stage_that_is_not_known_is_a_warning_not_a_refusal():
+    master = parse_master(master_file(scrip(600001, TrckgInd="7")))
+    assert master.instruments["600001"].gsm_stage is None
+    assert any("'7'" in warning for warning in master.warnings)
+
+
 def test_a_code_that_settles_on_the_same_day_is_known_by_its_id():
     assert one(TckrSymb="EXAMPLE#").settlement == 0
     assert one(SttlmTp="2").settlement == 2
@@ -233,5 +244,7 @@ def test_the_real_master_is_read_whole(shared):
     reliance = instruments["500325"]
     assert (reliance.id, reliance.isin, reliance.face_value) == ("RELIANCE", "INE002A01018", 1000)
     assert (reliance.group, reliance.tick, reliance.lot, reliance.call_auction) == ("A", 5, 1, "pre_open")
+    stages = Counter(i.gsm_stage for i in instruments.values())
+    assert stages == {None: 16_346, 0: 472, 1: 62, 2: 62, 3: 62, 4: 63, 6: 58}
     assert sum(i.scale == 4 for i in instruments.values()) == 179  # 178 clean ones, and one more of their group FC
     assert {i.tick for i in instruments.values() if i.scale == 4} == {1, 25, 500}

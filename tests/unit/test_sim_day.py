@@ -6,9 +6,9 @@ from statistics import correlation, mean
 import pytest
 
 from bhavcast.domain import field
-from bhavcast.domain.session import class_of
+from bhavcast.domain.session import ScripClass, class_of
 from bhavcast.reference.builtin import SENSEX, universe
-from tests.sim_tape import CALENDAR, MINUTE, NEW_RULES, Tape, at, market
+from tests.sim_tape import CALENDAR, MINUTE, NEW_RULES, Row, Tape, at, market
 
 pytestmark = pytest.mark.slow
 
@@ -19,7 +19,7 @@ RATE = 9.0
 class Day(Tape):
     """A tape that also remembers how the board stood at some moments."""
 
-    pictures: dict[tuple[int, int], dict[str, dict[int, object]]]
+    pictures: dict[tuple[int, int], dict[str, Row]]
 
 
 @pytest.fixture(scope="module")
@@ -52,14 +52,14 @@ def test_before_the_first_order_every_scrip_states_previous_close_and_limits(day
             assert field.CURRENT_PRICE not in day.pictures[8, 59][symbol]
             limits = (day.pictures[8, 59][symbol][number] for number in (field.LOWER_CIRCUIT, field.UPPER_CIRCUIT))
             lower, upper = limits
-            assert lower <= close <= upper  # type: ignore[operator]  # integers here, by the table of fields
+            assert lower <= close <= upper
 
 
 def test_pre_open_shows_an_indicative_price_and_crossed_books(day: Day) -> None:
     rows = [row for row in day.pictures[9, 9].values() if row.get(field.INDICATIVE_PRICE)]
     assert len(rows) > SCRIPS / 2
-    assert any(row[field.BID_PRICE] > row[field.ASK_PRICE] for row in rows)  # type: ignore[operator]  # integers here, by the table of fields
-    assert all(row[field.INDICATIVE_QUANTITY] > 0 for row in rows)  # type: ignore[operator]  # integers here, by the table of fields
+    assert any(row[field.BID_PRICE] > row[field.ASK_PRICE] for row in rows)
+    assert all(row[field.INDICATIVE_QUANTITY] > 0 for row in rows)
     assert not any(row.get(field.VOLUME) for row in rows)
 
 
@@ -72,7 +72,7 @@ def test_the_pre_open_matches_at_the_indicative_price_which_is_the_open(day: Day
             assert entry.get(field.INDICATIVE_PRICE) or row[field.VOLUME]
             assert row[field.INDICATIVE_PRICE] is None
             assert row[field.OPEN] == row[field.HIGH] == row[field.LOW] == row[field.CURRENT_PRICE]
-            assert row[field.BID_PRICE] < row[field.ASK_PRICE]  # type: ignore[operator]  # integers here, by the table of fields
+            assert row[field.BID_PRICE] < row[field.ASK_PRICE]
     assert matched > SCRIPS / 2
 
 
@@ -111,15 +111,15 @@ def _returns(prices: dict[int, int], minutes: range) -> list[float]:
 
 def test_activity_is_skewed_towards_the_large(day: Day) -> None:
     trades = [day.rows[symbol].get(field.TRADES, 0) for symbol in day.universe.instruments if symbol[0] != "I"]
-    top = sorted(trades, reverse=True)[: SCRIPS // 6]  # type: ignore[type-var]  # integers here, by the table of fields
-    assert sum(top) > sum(trades) / 4  # type: ignore[arg-type]  # integers here, by the table of fields
+    top = sorted(trades, reverse=True)[: SCRIPS // 6]
+    assert sum(top) > sum(trades) / 4
 
 
 def test_closing_auction_begins_with_a_reference_price_and_no_book(day: Day) -> None:
     for symbol, instrument in day.universe.instruments.items():
         row = day.pictures[15, 16][symbol]
         if instrument.closing_auction:
-            assert row[field.LOW] <= row[field.REFERENCE_PRICE] <= row[field.HIGH]  # type: ignore[operator]  # integers here, by the table of fields
+            assert row[field.LOW] <= row[field.REFERENCE_PRICE] <= row[field.HIGH]
             assert row[field.BIDS] is None
             assert row.get(field.CLOSE_PRICE) is None
         elif not instrument.is_index:
@@ -133,9 +133,9 @@ def test_closing_auction_finds_one_price_for_large_volume(day: Day) -> None:
         assert before[field.INDICATIVE_PRICE] is not None
         assert after[field.INDICATIVE_PRICE] is None
         assert after[field.CLOSE_PRICE] == after[field.CURRENT_PRICE]
-        assert after[field.VOLUME] > before[field.VOLUME]  # type: ignore[operator]  # integers here, by the table of fields
+        assert after[field.VOLUME] > before[field.VOLUME]
         reference = after[field.REFERENCE_PRICE]
-        assert abs(after[field.CLOSE_PRICE] - reference) <= 0.03 * reference  # type: ignore[operator]  # integers here, by the table of fields
+        assert abs(after[field.CLOSE_PRICE] - reference) <= 0.03 * reference
 
 
 def test_other_scrips_close_at_the_average_of_the_last_half_hour(day: Day) -> None:
@@ -150,8 +150,8 @@ def test_other_scrips_close_at_the_average_of_the_last_half_hour(day: Day) -> No
         ]
         row = day.pictures[15, 49][symbol]
         if len(prices) > 10:
-            assert min(prices) * 0.99 <= row[field.CLOSE_PRICE] <= max(prices) * 1.01  # type: ignore[operator]  # integers here, by the table of fields
-        assert row[field.LOW] <= row[field.CLOSE_PRICE] <= row[field.HIGH]  # type: ignore[operator]  # integers here, by the table of fields
+            assert min(prices) * 0.99 <= row[field.CLOSE_PRICE] <= max(prices) * 1.01
+        assert row[field.LOW] <= row[field.CLOSE_PRICE] <= row[field.HIGH]
 
 
 def test_after_the_close_trades_are_at_the_close(day: Day) -> None:
@@ -167,7 +167,7 @@ def test_after_the_close_trades_are_at_the_close(day: Day) -> None:
 def test_indices_close_by_the_closes_of_their_members(day: Day) -> None:
     for basis in day.universe.indices:
         closes = {symbol: day.rows[symbol][field.CLOSE_PRICE] for symbol in basis.members}
-        assert day.rows[basis.symbol][field.CLOSE_PRICE] == basis.value(basis.cap(closes))  # type: ignore[arg-type]  # integers here, by the table of fields
+        assert day.rows[basis.symbol][field.CLOSE_PRICE] == basis.value(basis.cap(closes))
 
 
 def test_an_index_ticks_once_a_second_at_most(day: Day) -> None:
@@ -184,5 +184,5 @@ def test_when_the_day_is_over_nothing_is_said(day: Day) -> None:
 _SILENT = {"pre_open_buffer"}
 
 
-def _phases(cls: str) -> set[str]:
-    return {window.phase for window in CALENDAR.windows(NEW_RULES, cls)}  # type: ignore[arg-type]  # integers here, by the table of fields
+def _phases(cls: ScripClass) -> set[str]:
+    return {window.phase for window in CALENDAR.windows(NEW_RULES, cls)}

@@ -7,13 +7,12 @@ import msgspec
 import pytest
 
 from bhavcast.domain import field
-from bhavcast.domain.field import Values
 from bhavcast.domain.session import class_of
 from bhavcast.domain.tick import Tick
 from bhavcast.domain.universe import Universe
 from bhavcast.feeds.sim.market import Market
 from bhavcast.reference.builtin import universe
-from tests.sim_tape import CALENDAR, MINUTE, NEW_RULES, OLD_RULES, Tape, at, market
+from tests.sim_tape import CALENDAR, MINUTE, NEW_RULES, OLD_RULES, Row, Tape, at, market
 
 pytestmark = pytest.mark.slow
 
@@ -98,11 +97,11 @@ def test_a_market_that_starts_at_noon_has_a_past() -> None:
     tape = watched(market(rate=700), at(NEW_RULES, 12))
     for c in UNIVERSE.indices[0].members:
         row = tape.rows[c]
-        assert row[field.LOW] < row[field.HIGH]  # type: ignore[operator]  # integers here, by the table of fields
-        assert row[field.VOLUME] > 1000  # type: ignore[operator]  # integers here, by the table of fields
-        assert len(row[field.BIDS]) == len(row[field.ASKS]) == 5  # type: ignore[arg-type]  # integers here, by the table of fields
+        assert row[field.LOW] < row[field.HIGH]
+        assert row[field.VOLUME] > 1000
+        assert len(row[field.BIDS]) == len(row[field.ASKS]) == 5
     sensex = tape.rows["IDX:SENSEX"]
-    assert sensex[field.LOW] < sensex[field.HIGH]  # type: ignore[operator]  # integers here, by the table of fields
+    assert sensex[field.LOW] < sensex[field.HIGH]
 
 
 def test_volume_at_the_start_is_about_what_trading_until_then_brings() -> None:
@@ -110,7 +109,7 @@ def test_volume_at_the_start_is_about_what_trading_until_then_brings() -> None:
     live = watched(lived, at(NEW_RULES, 9, 15))
     live.take(lived.advance(at(NEW_RULES, 9, 45)))
     coast = watched(coasted, at(NEW_RULES, 9, 45))
-    totals = [sum(tape.rows[s][field.VALUE] for s in UNIVERSE.indices[0].members) for tape in (live, coast)]  # type: ignore[misc]  # integers here, by the table of fields
+    totals = [sum(tape.rows[s][field.VALUE] for s in UNIVERSE.indices[0].members) for tape in (live, coast)]
     assert totals[0] == pytest.approx(totals[1], rel=0.35)
 
 
@@ -224,8 +223,8 @@ def test_a_scrip_without_a_fixed_band_has_one_that_gives_way() -> None:
     limit = tape.rows["532540"][field.UPPER_CIRCUIT]
     simulated.shock(0.12)
     tape.take(simulated.advance(at(NEW_RULES, 14, 39)))
-    assert tape.rows["532540"][field.UPPER_CIRCUIT] > limit  # type: ignore[operator]  # integers here, by the table of fields
-    assert tape.rows["532540"][field.CURRENT_PRICE] > limit  # type: ignore[operator]  # integers here, by the table of fields
+    assert tape.rows["532540"][field.UPPER_CIRCUIT] > limit
+    assert tape.rows["532540"][field.CURRENT_PRICE] > limit
     assert tape.complaints == []
 
 
@@ -287,7 +286,7 @@ def test_a_halt_for_the_rest_of_the_day_still_has_closes() -> None:
     for instrument in UNIVERSE.instruments.values():
         row = tape.rows[instrument.symbol]
         if row.get(field.VOLUME) and class_of(instrument) == "closing_auction":
-            assert row[field.LOW] <= row[field.CLOSE_PRICE] <= row[field.HIGH]  # type: ignore[operator]  # integers here, by the table of fields
+            assert row[field.LOW] <= row[field.CLOSE_PRICE] <= row[field.HIGH]
     assert tape.complaints == []
 
 
@@ -297,7 +296,7 @@ def test_a_halt_for_the_rest_of_the_day_still_has_closes() -> None:
 def test_a_restored_market_goes_on_from_the_board() -> None:
     moment = at(NEW_RULES, 15, 5)
     before = watched(market(rate=60, seed=1), moment)
-    rows: dict[str, Values] = {symbol: dict(row) for symbol, row in before.rows.items()}
+    rows: dict[str, Row] = {symbol: dict(row) for symbol, row in before.rows.items()}
     simulated = market(rate=60, seed=2)
     simulated.restore(rows, moment)
     after = Tape(UNIVERSE, simulated)
@@ -308,7 +307,7 @@ def test_a_restored_market_goes_on_from_the_board() -> None:
         then, now = rows[symbol][field.CURRENT_PRICE], after.rows[symbol][field.CURRENT_PRICE]
         assert now == pytest.approx(then, rel=0.01)
         assert after.rows[symbol][field.OPEN] == rows[symbol][field.OPEN]
-        assert after.rows[symbol][field.VOLUME] >= rows[symbol][field.VOLUME]  # type: ignore[operator]  # integers here, by the table of fields
+        assert after.rows[symbol][field.VOLUME] >= rows[symbol][field.VOLUME]
     after.take(simulated.advance(at(NEW_RULES, 16)))
     assert after.complaints == []
     assert all(after.rows[symbol][field.CLOSE_PRICE] for symbol in UNIVERSE.indices[0].members)

@@ -104,51 +104,50 @@ async def beat() -> list[dict[str, Any]]:
     return talk.lines
 
 
+async def _left(stage: Stage, symbols: list[str]) -> tuple[list[dict[str, Any]], str]:
+    """A client subscribes, and is cut off: what was said, and its position."""
+    async with stage.talk() as talk:
+        await talk.until("hello")
+        await talk.say({"t": "sub", "id": 1, "symbols": symbols, "fields": "ltp"})
+        pos: str = (await talk.until("sync"))["pos"]
+    return talk.lines, pos
+
+
+async def _back(stage: Stage, symbols: list[str], pos: str) -> list[dict[str, Any]]:
+    """It comes back with that position."""
+    async with stage.talk() as talk:
+        await talk.until("hello")
+        await talk.say({"t": "resume", "id": 1, "pos": pos, "symbols": symbols, "fields": "ltp"})
+        await talk.until("feed")
+    return talk.lines
+
+
 async def resume() -> list[dict[str, Any]]:
     """A client comes back with its position: it gets exactly what changed, and only that."""
     async with Stage() as stage:
-        async with stage.talk() as first:
-            await first.until("hello")
-            await first.say({"t": "sub", "id": 1, "symbols": ["500325", "532540"], "fields": "ltp"})
-            pos = (await first.until("sync"))["pos"]
+        first, pos = await _left(stage, ["500325", "532540"])
         await stage.tick("532540", {field.CURRENT_PRICE: 310065, field.VOLUME: 90}, after_ms=3_000)
-        async with stage.talk() as second:
-            await second.until("hello")
-            again = {"symbols": ["500325", "532540"], "fields": "ltp"}
-            await second.say({"t": "resume", "id": 1, "pos": pos, **again})
-            await second.until("feed")
-    return [*first.lines, {"cut": True}, *second.lines]
+        second = await _back(stage, ["500325", "532540"], pos)
+    return [*first, {"cut": True}, *second]
 
 
 async def resume_nothing() -> list[dict[str, Any]]:
     """Nothing changed while the client was away: the frame after `resumed` is empty, and moves the position."""
     async with Stage() as stage:
-        async with stage.talk() as first:
-            await first.until("hello")
-            await first.say({"t": "sub", "id": 1, "symbols": ["500325"], "fields": "ltp"})
-            pos = (await first.until("sync"))["pos"]
-        async with stage.talk() as second:
-            await second.until("hello")
-            await second.say({"t": "resume", "id": 1, "pos": pos, "symbols": ["500325"], "fields": "ltp"})
-            await second.until("feed")
-    return [*first.lines, {"cut": True}, *second.lines]
+        first, pos = await _left(stage, ["500325"])
+        second = await _back(stage, ["500325"], pos)
+    return [*first, {"cut": True}, *second]
 
 
 async def resume_too_late() -> list[dict[str, Any]]:
     """The position is of an epoch that is over: everything comes anew."""
     async with Stage() as stage:
-        async with stage.talk() as first:
-            await first.until("hello")
-            await first.say({"t": "sub", "id": 1, "symbols": ["500325"], "fields": "ltp"})
-            pos = (await first.until("sync"))["pos"]
+        first, pos = await _left(stage, ["500325"])
         await stage.begin(NEXT_EPOCH)
         while stage.gateway.replica.epoch != NEXT_EPOCH:  # noqa: ASYNC110 - a replica has no event; the bus answers within a few turns
             await asyncio.sleep(0)
-        async with stage.talk() as second:
-            await second.until("hello")
-            await second.say({"t": "resume", "id": 1, "pos": pos, "symbols": ["500325"], "fields": "ltp"})
-            await second.until("feed")
-    return [*first.lines, {"cut": True}, *second.lines]
+        second = await _back(stage, ["500325"], pos)
+    return [*first, {"cut": True}, *second]
 
 
 async def reset() -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@
  *
  * It keeps the connection, brings what it holds up to date after every cut without a gap, and merges what arrives, so
  * that `quotes` is always the whole picture. It needs nothing but a WebSocket: any browser, or Node 22 and newer. This
- * file is the connection; what frames mean is state.js, which has to lie beside it.
+ * file is the connection; state.js, what frames mean, and frames.js have to lie beside it.
  *
  *     import { Bhavcast } from "./bhavcast.js";
  *
@@ -19,7 +19,8 @@
  * `timestamp` and `mode`, and by `prices.link`: while the link is not "live", everything held is of an earlier moment.
  */
 
-import { BadFrame, Disorder, State } from "./state.js";
+import { BadFrame, Disorder } from "./frames.js";
+import { State } from "./state.js";
 
 /** @typedef {{price: number, quantity: number, orders: number}} Level one level of the order book */
 /** @typedef {{bids?: Level[], asks?: Level[]}} Depth best first; a side that is empty is absent */

@@ -12,8 +12,10 @@
  * Use: give every received message to `receive`, and send what `outgoing` returns after each call of any method.
  */
 
-/** @typedef {{[name: string]: any}} Row a quote as it came: `symbol`, `rev`, and fields */
-/** @typedef {{t: string, [name: string]: any}} Message as it came */
+import { BadFrame, Disorder, epochOf, idOf, isObject, isWide, merged, positionOf, refusedBy, revOf, rowsOf, termsOf, textsOf } from "./frames.js";
+
+/** @typedef {import("./frames.js").Row} Row */
+/** @typedef {import("./frames.js").Message} Message */
 /** @typedef {string|string[]} Fields a preset or a list of names */
 
 /**
@@ -27,16 +29,6 @@
  *   | {kind: "said", message: Message}} Happening `said`: hello, market, feed, status, lag, rate, hb or error
  */
 
-const SYMBOLS_PER_MESSAGE = 500;
-const HEARTBEAT_MS = 5000;
-const POSITION = /^(\d{8}T\d{4}Z-[0-9a-f]{16}):(0|[1-9]\d{0,18})$/;
-
-/** A frame that is not of the protocol. What was held stands. */
-export class BadFrame extends Error {}
-
-/** A frame goes back behind the position, so frames came in another order than they were sent: begin anew. */
-export class Disorder extends BadFrame {}
-
 /** One client's subscriptions, quotes and position, over any number of connections. */
 export class State {
   /** @param {{fields?: Fields, depth?: number, hz?: number, key?: string}} [options] `key`: sent before anything else */
@@ -45,7 +37,6 @@ export class State {
     this.fields = fields;
     this.depth = depth;
     this.hz = hz;
-    this.heartbeatMs = HEARTBEAT_MS;
     /** @type {Map<string, Row>} by scrip code; a quote is never altered, only replaced */
     this.quotes = new Map();
     /** @type {string|null} everything held is complete to here */
@@ -72,7 +63,9 @@ export class State {
     this._resumeId = 0;
     this._resuming = false;
     this._lastId = 0;
-    this._most = SYMBOLS_PER_MESSAGE;
+    const [most, heartbeatMs] = termsOf({ t: "hello" });
+    this._most = most;
+    this.heartbeatMs = heartbeatMs;
     /** @type {Message[]} */ this._outgoing = [];
     /** @type {Happening[]} */ this._happened = [];
   }
@@ -249,10 +242,7 @@ export class State {
   /** @param {Message} message */
   _greet(message) {
     this.greeted = true;
-    const most = message.limits?.symbols_per_message;
-    this._most = Number.isSafeInteger(most) && most > 0 ? most : SYMBOLS_PER_MESSAGE;
-    const beat = message.heartbeat_ms;
-    this.heartbeatMs = Number.isSafeInteger(beat) && beat > 0 ? beat : HEARTBEAT_MS;
+    [this._most, this.heartbeatMs] = termsOf(message);
     this._tell({ kind: "said", message });
     if (message.auth === "required" && this._key !== undefined) this._send({ t: "auth", key: this._key });
     this._show();
@@ -371,13 +361,7 @@ export class State {
    * @param {boolean} whole
    */
   _rows(message, whole) {
-    const rows = message.q;
-    if (!Array.isArray(rows)) throw new BadFrame("expected the quotes as a list q");
-    for (const row of rows) {
-      if (!isObject(row) || typeof row.symbol !== "string" || !Number.isInteger(row.rev)) {
-        throw new BadFrame(`expected a quote with symbol and rev, got ${JSON.stringify(row)?.slice(0, 60)}`);
-      }
-    }
+    const rows = rowsOf(message);
     const members = whole ? this._membersOf(idOf(message)) : undefined;
     for (const row of rows) {
       if (!this._wants(row.symbol)) continue;
@@ -445,15 +429,13 @@ export class State {
    * @param {Message} message
    * @returns {string|null}
    */
-  _readPosition({ pos }) {
-    if (pos === undefined || pos === null) return null;
-    const found = typeof pos === "string" ? POSITION.exec(pos) : null;
-    if (!found) throw new BadFrame(`expected pos as epoch:rev, got ${JSON.stringify(pos).slice(0, 60)}`);
+  _readPosition(message) {
+    const position = positionOf(message);
     const held = this.position;
-    if (held !== null && (found[1] !== epochOf(held) || BigInt(found[2]) < revOf(held))) {
-      throw new Disorder(`${pos} came after ${held}`);
+    if (position !== null && held !== null && (epochOf(position) !== epochOf(held) || revOf(position) < revOf(held))) {
+      throw new Disorder(`${position} came after ${held}`);
     }
-    return pos;
+    return position;
   }
 
   /**
@@ -634,68 +616,9 @@ export class State {
 }
 
 /**
- * @param {Row} held
- * @param {Row} news absolute values; null deletes
- * @returns {Row}
- */
-function merged(held, news) {
-  const result = { ...held, ...news };
-  for (const name in news) if (news[name] === null) delete result[name];
-  return result;
-}
-
-/**
- * Whether an item stands for more than one symbol.
- * @param {string} item
- */
-export function isWide(item) {
-  const lower = item.toLowerCase();
-  return item === "*" || lower.startsWith("group:") || lower.endsWith("/members");
-}
-
-/**
- * @param {any} value
- * @returns {value is {[name: string]: any}}
- */
-function isObject(value) {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
-/**
  * @param {Iterable<string>} all
  * @param {Set<string>} without
  */
 function minus(all, without) {
   return new Set([...all].filter((each) => !without.has(each)));
-}
-
-/** @param {string} position */
-const epochOf = (position) => position.slice(0, position.lastIndexOf(":"));
-/** @param {string} position */
-const revOf = (position) => BigInt(position.slice(position.lastIndexOf(":") + 1));
-
-/**
- * @param {Message} message
- * @returns {number|null}
- */
-function idOf({ id }) {
-  return Number.isInteger(id) ? id : null;
-}
-
-/** @param {Message} message */
-function refusedBy({ bad }) {
-  return new Set(Array.isArray(bad) ? bad.filter(isObject).map(({ symbol }) => String(symbol)) : []);
-}
-
-/**
- * @param {Message} message
- * @param {string} name
- * @returns {string[]}
- */
-function textsOf(message, name) {
-  const texts = message[name];
-  if (!Array.isArray(texts) || !texts.every((text) => typeof text === "string")) {
-    throw new BadFrame(`expected ${name} as a list of texts`);
-  }
-  return texts;
 }

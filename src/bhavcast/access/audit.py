@@ -7,11 +7,11 @@ from typing import Any, Final
 
 import msgspec
 
+from bhavcast.domain.calendar import IST
 from bhavcast.telemetry.clock import Clock
 
 NAME: Final = "audit.jsonl"
 MODE: Final = 0o600
-_IST: Final = datetime.timezone(datetime.timedelta(hours=5, minutes=30))
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -37,7 +37,7 @@ class AuditLog:
 
     def record(self, **what: Any) -> Entry:
         """Add an entry of this moment; raise OSError where it could not be made durable."""
-        at = datetime.datetime.fromtimestamp(self._clock.wall_ms() / 1000, _IST)
+        at = datetime.datetime.fromtimestamp(self._clock.wall_ms() / 1000, IST)
         entry = Entry(at=at.isoformat(timespec="milliseconds"), **what)
         fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, MODE)
         try:

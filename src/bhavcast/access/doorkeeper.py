@@ -22,6 +22,7 @@ from bhavcast.domain.errors import (
     BhavcastError,
     Forbidden,
     KeyExpired,
+    KeyRevoked,
     NoKey,
     RateLimited,
     TooManyStreams,
@@ -255,7 +256,10 @@ class Doorkeeper:
 
     def _refuses(self, key: Key) -> BhavcastError | None:
         state = key.state(self._clock.wall_ms())
-        return None if state == "active" else KeyExpired(f"expected a key that is active, got one that is {state}")
+        if state == "active":
+            return None
+        kind = KeyRevoked if state == "revoked" else KeyExpired
+        return kind(f"expected a key that is active, got one that is {state}")
 
     def _visitor(self, key: Key, whence: Whence, session: Session | None = None) -> Visitor:
         now = self._clock.monotonic()

@@ -40,43 +40,45 @@ NOBODY: Final = (
 )
 
 
-class _Pause(msgspec.Struct, tag="pause", tag_field="act", frozen=True, forbid_unknown_fields=True):
+class _Act(msgspec.Struct, tag_field="act", frozen=True, forbid_unknown_fields=True):
+    """What an operator does."""
+
+
+class _OfSource(_Act, frozen=True):
     source: str
 
-    async def of(self, control: Control) -> dict[str, Any]:
+
+class _Pause(_OfSource, tag="pause", frozen=True):
+    async def of(self, control: Control) -> dict[str, Any] | None:
         await control.pause(self.source)
-        return {}
+        return None
 
 
-class _Resume(msgspec.Struct, tag="resume", tag_field="act", frozen=True, forbid_unknown_fields=True):
-    source: str
-
-    async def of(self, control: Control) -> dict[str, Any]:
+class _Resume(_OfSource, tag="resume", frozen=True):
+    async def of(self, control: Control) -> dict[str, Any] | None:
         await control.resume(self.source)
-        return {}
+        return None
 
 
-class _Prefer(msgspec.Struct, tag="prefer", tag_field="act", frozen=True, forbid_unknown_fields=True):
-    source: str
-
-    async def of(self, control: Control) -> dict[str, Any]:
+class _Prefer(_OfSource, tag="prefer", frozen=True):
+    async def of(self, control: Control) -> dict[str, Any] | None:
         await control.prefer(self.source)
-        return {}
+        return None
 
 
-class _Release(msgspec.Struct, tag="release", tag_field="act", frozen=True, forbid_unknown_fields=True):
+class _Release(_Act, tag="release", frozen=True):
     entry_id: int
 
-    async def of(self, control: Control) -> dict[str, Any]:
+    async def of(self, control: Control) -> dict[str, Any] | None:
         return await control.release(self.entry_id)
 
 
-class _LogLevel(msgspec.Struct, tag="log_level", tag_field="act", frozen=True, forbid_unknown_fields=True):
+class _LogLevel(_Act, tag="log_level", frozen=True):
     level: Level
 
-    async def of(self, control: Control) -> dict[str, Any]:
+    async def of(self, control: Control) -> dict[str, Any] | None:
         await control.log_level(self.level)
-        return {}
+        return None
 
 
 _Request = _Pause | _Resume | _Prefer | _Release | _LogLevel

@@ -13,8 +13,9 @@ import structlog
 from bhavcast.access.audit import AuditLog
 from bhavcast.access.keyfile import KeyFile
 from bhavcast.access.keyring import Keyring
-from bhavcast.app.config import IST, Config
+from bhavcast.app.config import Config
 from bhavcast.domain.access import MAX_NAME, ROLES, Key, Role, digest, new_key
+from bhavcast.domain.calendar import IST
 from bhavcast.domain.errors import BadFile, BadRequest
 from bhavcast.telemetry.clock import Clock, SystemClock
 

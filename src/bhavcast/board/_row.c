@@ -257,6 +257,13 @@ static PyObject *name_symbol, *name_rev, *name_revs, *name_values, *name_divisor
 
 enum { AT_ONCE = 64 };
 
+/* How many of a list are done at once from an index on; none at its end. */
+static Py_ssize_t at_once(PyObject *list, Py_ssize_t from)
+{
+    Py_ssize_t left = PyList_GET_SIZE(list) - from;
+    return left < AT_ONCE ? left : AT_ONCE;
+}
+
 static void prefetch(const void *at)
 {
 #ifdef __GNUC__
@@ -364,11 +371,9 @@ static PyObject *take(PyObject *module, PyObject *const *args, Py_ssize_t count)
         return NULL;
     }
     PyObject *changed = PyList_New(0);
-    for (Py_ssize_t from = 0; changed != NULL && from < PyList_GET_SIZE(args[1]); from += AT_ONCE) {
-        Py_ssize_t left = PyList_GET_SIZE(args[1]) - from;
-        if (take_some(args[0], args[1], from, left < AT_ONCE ? left : AT_ONCE, changed) < 0)
+    for (Py_ssize_t from = 0, some; changed != NULL && (some = at_once(args[1], from)) > 0; from += some)
+        if (take_some(args[0], args[1], from, some, changed) < 0)
             Py_CLEAR(changed);
-    }
     return changed;
 }
 
@@ -428,11 +433,9 @@ static PyObject *deltas(PyObject *module, PyObject *const *args, Py_ssize_t coun
     if (PyErr_Occurred())
         return NULL;
     PyObject *written = PyList_New(0);
-    for (Py_ssize_t from = 0; written != NULL && from < PyList_GET_SIZE(args[0]); from += AT_ONCE) {
-        Py_ssize_t left = PyList_GET_SIZE(args[0]) - from;
-        if (write_some(args[0], from, left < AT_ONCE ? left : AT_ONCE, since, args[2], written) < 0)
+    for (Py_ssize_t from = 0, some; written != NULL && (some = at_once(args[0], from)) > 0; from += some)
+        if (write_some(args[0], from, some, since, args[2], written) < 0)
             Py_CLEAR(written);
-    }
     return written;
 }
 

@@ -9,6 +9,7 @@ import msgspec
 
 from bhavcast.board.board import Row
 from bhavcast.domain import field
+from bhavcast.domain.calendar import IST
 from bhavcast.domain.field import Kind, Ladder, Value
 from bhavcast.domain.shape import Shape
 
@@ -19,7 +20,6 @@ try:  # the deltas of a flush, in C where that was compiled
 except ImportError:
     IN_C = False
 
-IST: Final = datetime.timezone(datetime.timedelta(hours=5, minutes=30))
 _NAMES: Final = tuple(each.name for each in field.FIELDS)
 _json = msgspec.json.Encoder()
 _msgpack = msgspec.msgpack.Encoder()

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from bhavcast.app.config_page import settings_page
+from bhavcast.app.config.page import settings_page
 from bhavcast.cli.command import command
 from bhavcast.cli.flags import SettingFlags
 from bhavcast.cli.output import Exit, JsonFlag, json, report, say, table

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from bhavcast.cli.command import command
+from bhavcast.cli.folder import HERE, Folder
 from bhavcast.cli.output import CommandError, Exit, JsonFlag, fail, json, note, report, table, working
 from bhavcast.domain.errors import BadFile
 
@@ -16,18 +17,29 @@ _ABOUT = (
     "before still stands; of several files the first that is refused ends it. A running system takes an import at its next day roll, or at once with --now."
 )
 TAKES_WITHIN_S = 10
-DataFlag = Annotated[str | None, Parameter(name="--data", help="data folder [default: var]", show_default=False)]
-ConfigFlag = Annotated[str | None, Parameter(name="--config", help="configuration file", show_default=False)]
+PartialFlag = Annotated[
+    bool, Parameter(name="--partial", negative="", help="The file holds some scrips only; the others stay as they are.")
+]
+ForceFlag = Annotated[
+    bool, Parameter(name="--force", negative="", help="Take it though an earlier import was of a later date.")
+]
+NowFlag = Annotated[
+    bool,
+    Parameter(
+        name="--now",
+        negative="",
+        help="A running system takes it at once, as a new epoch, rather than at its next day roll.",
+    ),
+]
 
 
 def master(
     *files: Path,
-    partial: Annotated[bool, Parameter(negative="")] = False,
-    force: Annotated[bool, Parameter(negative="")] = False,
-    now: Annotated[bool, Parameter(negative="")] = False,
+    partial: PartialFlag = False,
+    force: ForceFlag = False,
+    now: NowFlag = False,
     as_json: JsonFlag = False,
-    data: DataFlag = None,
-    config: ConfigFlag = None,
+    folder: Folder = HERE,
 ) -> int:
     """Import scrip masters: codes, ids, names, ISINs, groups.
 
@@ -35,25 +47,18 @@ def master(
     ----------
     files
         The exchange's scrip master, BSE_EQ_SCRIP_DDMMYYYY.csv; several are imported in their order.
-    partial
-        The file holds some scrips only; the others stay as they are.
-    force
-        Take it though an earlier import was of a later date.
-    now
-        A running system takes it at once, as a new epoch, rather than at its next day roll.
     """
-    return _import("master", files, None, partial, force, now, as_json, data, config)
+    return _import("master", files, folder, None, partial=partial, force=force, now=now, as_json=as_json)
 
 
 def bhavcopy(
     *files: Path,
     date: Annotated[datetime.date | None, Parameter(show_default=False)] = None,
-    partial: Annotated[bool, Parameter(negative="")] = False,
-    force: Annotated[bool, Parameter(negative="")] = False,
-    now: Annotated[bool, Parameter(negative="")] = False,
+    partial: PartialFlag = False,
+    force: ForceFlag = False,
+    now: NowFlag = False,
     as_json: JsonFlag = False,
-    data: DataFlag = None,
-    config: ConfigFlag = None,
+    folder: Folder = HERE,
 ) -> int:
     """Import official days: closes, volumes, the next day's previous closes.
 
@@ -63,33 +68,26 @@ def bhavcopy(
         EQDDMMYY.CSV or BhavCopy_BSE_CM_0_0_0_YYYYMMDD_F_0000.CSV; which of both is seen from the content.
     date
         The day the file must be of, where its name does not say it.
-    partial
-        The file holds some scrips only; the others keep their closes.
-    force
-        Go back to an earlier day than the stored one.
-    now
-        A running system takes it at once, as a new epoch, rather than at its next day roll.
     """
-    return _import("bhavcopy", files, date, partial, force, now, as_json, data, config)
+    return _import("bhavcopy", files, folder, date, partial=partial, force=force, now=now, as_json=as_json)
 
 
 def _import(
     kind: Literal["master", "bhavcopy"],
     files: tuple[Path, ...],
+    folder: Folder,
     date: datetime.date | None,
+    *,
     partial: bool,
     force: bool,
     now: bool,
     as_json: bool,
-    data: str | None,
-    config_file: str | None,
 ) -> int:
-    from bhavcast.app.config import load
     from bhavcast.app.reference import import_file, is_running
 
     if not files:
         fail(f"import {kind} — expected one file or more, got none", code=Exit.USAGE)
-    config = load({"data": data}, file=config_file).config
+    config = folder.settings()
     reports: list[dict[str, Any]] = []
     refused: CommandError | None = None
     for path in files:

@@ -8,20 +8,19 @@ import msgspec
 from cyclopts import Parameter, validators
 
 from bhavcast.cli.command import command
+from bhavcast.cli.folder import HERE, Folder
 from bhavcast.cli.output import Exit, JsonFlag, fail, json, progress, say, table
 
-DataFlag = Annotated[str | None, Parameter(name="--data", help="data folder [default: var]", show_default=False)]
-ConfigFlag = Annotated[str | None, Parameter(name="--config", help="configuration file", show_default=False)]
 _ABOUT = "It only reads, also beside a running system."
 
 
-def list_(*, data: DataFlag = None, config: ConfigFlag = None, as_json: JsonFlag = False) -> int:
+def list_(*, folder: Folder = HERE, as_json: JsonFlag = False) -> int:
     """List the journals of the data folder, oldest first."""
     from bhavcast.domain.errors import BadRecord
     from bhavcast.journal import layout, reader
 
     rows: list[dict[str, Any]] = []
-    for path in _journals(data, config):
+    for path in _journals(folder):
         row = {"file": path.name, "bytes": path.stat().st_size, "sealed": path.name.endswith(layout.SEALED_SUFFIX)}
         try:
             opening = reader.read_opening(path)
@@ -40,7 +39,7 @@ def list_(*, data: DataFlag = None, config: ConfigFlag = None, as_json: JsonFlag
     return Exit.WRONG if any(row["flaw"] for row in rows) else Exit.DONE
 
 
-def verify(*files: Path, data: DataFlag = None, config: ConfigFlag = None, as_json: JsonFlag = False) -> int:
+def verify(*files: Path, folder: Folder = HERE, as_json: JsonFlag = False) -> int:
     """Read journals from the first byte to the last: every sum, and every revision in its place.
 
     Parameters
@@ -50,7 +49,7 @@ def verify(*files: Path, data: DataFlag = None, config: ConfigFlag = None, as_js
     """
     from bhavcast.journal.survey import survey
 
-    paths = list(files) or _journals(data, config)
+    paths = list(files) or _journals(folder)
     found = []
     with progress("verifying") as tell:
         for number, path in enumerate(paths):
@@ -118,17 +117,16 @@ def show(
     return Exit.DONE
 
 
-def _journals(data: str | None, config: str | None) -> list[Path]:
-    from bhavcast.app.config import load
+def _journals(folder: Folder) -> list[Path]:
     from bhavcast.journal.reader import journals
 
-    folder = load({"data": data}, file=config).config.data / "journal"
-    if not folder.is_dir():
+    place = folder.settings().data / "journal"
+    if not place.is_dir():
         fail(
-            f"{folder} — expected the journals of a system that ran, got no such folder",
+            f"{place} — expected the journals of a system that ran, got no such folder",
             then="give its data folder with --data",
         )
-    return journals(folder)
+    return journals(place)
 
 
 def _time(ms: int | None) -> str | None:

@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from bhavcast.cli.command import command
+from bhavcast.cli.folder import HERE, Folder
 from bhavcast.cli.output import Exit, JsonFlag, fail, json, note, say, table
 
 if TYPE_CHECKING:
     from bhavcast.app.keys import KeyDesk, Made
 
-DataFlag = Annotated[str | None, Parameter(name="--data", help="data folder [default: var]", show_default=False)]
-ConfigFlag = Annotated[str | None, Parameter(name="--config", help="configuration file", show_default=False)]
 _COLUMNS = ("id", "name", "role", "state", "created", "expires")
 _ABOUT = "A running system takes a change by itself, within a second."
 
@@ -23,8 +22,7 @@ def create(
     role: Annotated[str, Parameter(show_default=True)] = "viewer",
     expires: Annotated[str, Parameter(show_default=True)] = "never",
     as_json: JsonFlag = False,
-    data: DataFlag = None,
-    config: ConfigFlag = None,
+    folder: Folder = HERE,
 ) -> int:
     """Make a key, and print it this once: only its digest is kept.
 
@@ -37,15 +35,15 @@ def create(
     expires
         never, a span such as 90d or 12h, or a date such as 2027-03-31.
     """
-    _tell(_desk(data, config).create(name, role, expires), as_json=as_json)
+    _tell(_desk(folder).create(name, role, expires), as_json=as_json)
     return Exit.DONE
 
 
-def show(*, as_json: JsonFlag = False, data: DataFlag = None, config: ConfigFlag = None) -> int:
+def show(*, as_json: JsonFlag = False, folder: Folder = HERE) -> int:
     """List the keys: whose, which role, until when. Never what they are."""
     from bhavcast.app.keys import told
 
-    rows = [told(key) for key in _desk(data, config).held()]
+    rows = [told(key) for key in _desk(folder).held()]
     if as_json:
         json(rows)
     elif rows:
@@ -55,7 +53,7 @@ def show(*, as_json: JsonFlag = False, data: DataFlag = None, config: ConfigFlag
     return Exit.DONE
 
 
-def revoke(*keys: str, as_json: JsonFlag = False, data: DataFlag = None, config: ConfigFlag = None) -> int:
+def revoke(*keys: str, as_json: JsonFlag = False, folder: Folder = HERE) -> int:
     """Take keys away at once, with the sessions and streams that were opened with them.
 
     Parameters
@@ -63,12 +61,12 @@ def revoke(*keys: str, as_json: JsonFlag = False, data: DataFlag = None, config:
     keys
         Ids, or names that one active key has.
     """
-    desk = _desk(data, config)
+    desk = _desk(folder)
     _changed([desk.revoke(each) for each in _some("revoke", keys)], as_json=as_json)
     return Exit.DONE
 
 
-def expire(key: str, when: str, *, as_json: JsonFlag = False, data: DataFlag = None, config: ConfigFlag = None) -> int:
+def expire(key: str, when: str, *, as_json: JsonFlag = False, folder: Folder = HERE) -> int:
     """Say when a key ends.
 
     Parameters
@@ -78,7 +76,7 @@ def expire(key: str, when: str, *, as_json: JsonFlag = False, data: DataFlag = N
     when
         never, a span from now such as 90d or 12h, or a date such as 2027-03-31.
     """
-    _changed([_desk(data, config).expire(key, when)], as_json=as_json)
+    _changed([_desk(folder).expire(key, when)], as_json=as_json)
     return Exit.DONE
 
 
@@ -87,8 +85,7 @@ def rotate(
     *,
     overlap: Annotated[str, Parameter(show_default=True)] = "24h",
     as_json: JsonFlag = False,
-    data: DataFlag = None,
-    config: ConfigFlag = None,
+    folder: Folder = HERE,
 ) -> int:
     """Make a new key in the place of one, which goes on for a while: nobody has to change both ends at one moment.
 
@@ -101,16 +98,15 @@ def rotate(
     """
     from bhavcast.app.keys import told
 
-    made, old = _desk(data, config).rotate(key, overlap)
+    made, old = _desk(folder).rotate(key, overlap)
     _tell(made, as_json=as_json, replaces=told(old))
     return Exit.DONE
 
 
-def _desk(data: str | None, config_file: str | None) -> "KeyDesk":
-    from bhavcast.app.config import load
+def _desk(folder: Folder) -> "KeyDesk":
     from bhavcast.app.keys import KeyDesk
 
-    return KeyDesk(load({"data": data}, file=config_file).config)
+    return KeyDesk(folder.settings())
 
 
 def _tell(made: "Made", *, as_json: bool, **more: dict[str, Any]) -> None:

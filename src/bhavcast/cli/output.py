@@ -63,7 +63,7 @@ def key_headers(file: Path | None) -> dict[str, str]:
         fail(f"--key-file — expected a file that holds a key, got {named}: {error}", code=Exit.USAGE)
     if not text or not text.isprintable() or " " in text:
         fail(f"--key-file — expected a file that holds one key, got something else in {named}", code=Exit.USAGE)
-    return {"X-API-Key": text}
+    return {"Authorization": f"Bearer {text}"}
 
 
 class Exit(IntEnum):

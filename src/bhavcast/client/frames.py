@@ -18,6 +18,9 @@ Frame = bytes | str
 JSON_PROTOCOL: Final = "bhavcast.v1.json"
 MSGPACK_PROTOCOL: Final = "bhavcast.v1.msgpack"
 
+# What a decoder can say to whatever comes, deep nesting and bad UTF-8 included.
+UNREADABLE: Final = (msgspec.DecodeError, ValueError, RecursionError)
+
 _decode_json = msgspec.json.Decoder(dict[str, Any]).decode
 _decode_msgpack = msgspec.msgpack.Decoder(list[dict[str, Any]]).decode
 _encode_json = msgspec.json.Encoder().encode
@@ -34,7 +37,7 @@ def read(frame: Frame) -> dict[str, Any]:
         if isinstance(frame, str):
             return _decode_json(frame)
         head, *rows = _decode_msgpack(b"\xdd" + struct.pack(">I", _count(frame)) + frame)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, IndexError, ValueError) as error:
+    except (*UNREADABLE, IndexError) as error:
         encoding = "JSON" if isinstance(frame, str) else "MessagePack"
         raise BadFrame(f"expected a message in {encoding}, got {frame[:60]!r}: {error}") from error
     if rows or head.get("t") in ("snap", "u"):

@@ -9,8 +9,10 @@ from urllib.parse import quote as escape
 import httpx
 import msgspec
 
+from bhavcast.client import frames
 from bhavcast.client.errors import BadFrame, Problem, Refused, Unreachable
 from bhavcast.client.events import Quote
+from bhavcast.client.key import key_header
 
 AT_ONCE: Final = 500  # symbols in one request
 _T = TypeVar("_T")
@@ -42,7 +44,8 @@ class Rest:
     Args:
         url: the gateway's address, such as http://127.0.0.1:5000.
         timeout: seconds for one request.
-        headers: sent with every request, such as the one that holds a key.
+        key: of this service; it goes into a header, never into a URL.
+        headers: sent with every request.
         transport: in the place of real connections, for tests.
     """
 
@@ -51,6 +54,7 @@ class Rest:
         url: str,
         *,
         timeout: float = 10.0,
+        key: str | None = None,
         headers: Mapping[str, str] | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
@@ -58,7 +62,7 @@ class Rest:
         self._http = httpx.AsyncClient(
             base_url=self.url,
             timeout=timeout,
-            headers=dict(headers or {}),
+            headers={**(headers or {}), **key_header(key)},
             verify=trusting(self.url),
             transport=transport,
             trust_env=False,
@@ -122,12 +126,12 @@ def _wish(fields: str, depth: int) -> dict[str, str]:
 def _problem(answer: httpx.Response) -> Problem:
     try:
         return _decode_problem(answer.content)
-    except msgspec.DecodeError:
+    except frames.UNREADABLE:
         return Problem(code="not_bhavcast", status=answer.status_code, detail=f"the answer was {answer.status_code}")
 
 
 def _decoded(decode: Callable[[bytes], _T], answer: httpx.Response) -> _T:
     try:
         return decode(answer.content)
-    except msgspec.DecodeError as error:
+    except frames.UNREADABLE as error:
         raise BadFrame(f"{answer.request.url} — expected an answer of this service, got: {error}") from error

@@ -90,7 +90,7 @@ class State:
             self._sub(new)
 
     def unsubscribe(self, symbols: Iterable[str]) -> None:
-        """Ask for fewer; their quotes are gone at once."""
+        """Ask for fewer; their quotes are gone at once. A scrip goes with any of its names, also of several asked for."""
         gone = {self._code(text) for text in symbols}
         self._codes = {text: item for text, item in self._codes.items() if item not in gone}
         known = self._wide.union(text for text in self._asked if _is_wide(text))

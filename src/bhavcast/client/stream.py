@@ -23,6 +23,7 @@ from websockets.typing import Subprotocol
 from bhavcast.client import frames
 from bhavcast.client.errors import BadFrame, StreamClosed
 from bhavcast.client.events import Event, Link, Quote, Synced, Trouble, Update
+from bhavcast.client.key import key_header
 from bhavcast.client.state import Disorder, State
 from bhavcast.domain.position import Position
 
@@ -44,7 +45,8 @@ class Client:
         hz: updates per second at most, 0 for every one.
         binary: MessagePack instead of JSON.
         silence: seconds without a frame after which the connection counts as dead; None for three heartbeats.
-        headers: sent with the handshake.
+        key: of the service; it goes into a header of the handshake, never into the URL.
+        headers: more of them.
         chance: returns a number from 0 to 1, for the jitter of the back-off.
         sleep: waits for seconds before the next attempt.
     """
@@ -58,6 +60,7 @@ class Client:
         hz: float = 10.0,
         binary: bool = False,
         silence: float | None = None,
+        key: str | None = None,
         headers: Mapping[str, str] | None = None,
         chance: Callable[[], float] = random.random,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -65,7 +68,7 @@ class Client:
         self.url = url
         self.state = State(fields=fields, depth=depth, hz=hz, binary=binary)
         self._silence = silence
-        self._headers = dict(headers or {})
+        self._headers = {**(headers or {}), **key_header(key)}
         self._chance = chance
         self._sleep = sleep
         self._socket: ClientConnection | None = None
@@ -81,7 +84,7 @@ class Client:
         await self._send()
 
     async def unsubscribe(self, *symbols: str) -> None:
-        """Ask for fewer; their quotes are gone at once."""
+        """Ask for fewer; their quotes are gone at once. A scrip goes with any of its names, also of several asked for."""
         self.state.unsubscribe(symbols)
         await self._send()
 

@@ -142,6 +142,10 @@ class KeyExpired(Unauthenticated):
     code = "key_expired"
 
 
+class KeyRevoked(KeyExpired):
+    """The key was taken away: unlike one that ran out, it is not to be replaced without asking."""
+
+
 class Forbidden(BhavcastError):
     """The key is good, and its role is not enough."""
 

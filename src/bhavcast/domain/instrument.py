@@ -17,8 +17,8 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
     `symbol` is the key everywhere: the six-digit scrip code, or `IDX:` and the index id. (A prefix is the segment:
     equity has none. Derivatives will have theirs, so a code alone is never the key.) Prices of the scrip are integers
     in units of 10 ** -scale rupees; `tick`, `face_value` and the circuit limits are such prices; `band` is the daily
-    price band in per cent of the previous close, None where there is none fixed. `provisional`: seen in a feed or a
-    day's file, but in no master.
+    price band in per cent of the previous close, None where there is none fixed. `gsm_stage`: under graded surveillance
+    (0 to 6), None where it is not. `provisional`: seen in a feed or a day's file, but in no master.
     """
 
     symbol: str
@@ -38,6 +38,7 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
     call_auction: Literal["none", "ipo", "relist", "periodic", "pre_open"] = "pre_open"
     sector: str = ""
     exclusive: bool = False
+    gsm_stage: int | None = None
     provisional: bool = False
 
     @property

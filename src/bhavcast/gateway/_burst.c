@@ -1,6 +1,6 @@
-/* One burst of a flush, sent: for each client its rows are joined into one WebSocket frame, and that is given to the kernel.
+/* A slice of a flush: for each client its rows are joined into one WebSocket frame, and that is given to the kernel.
 
-   What burst.py does in Python, for machines with a C compiler; tests hold the two against each other. A frame lives in one
+   What hub/burst.py does in Python, for machines with a C compiler; tests hold the two against each other. A frame lives in one
    buffer that stays in the processor's cache from the joining to the copy into the kernel: measured, that and no Python per
    row is two fifths of what a client of a flush costs (docs/adr/0026-burst-in-c.md).
 
@@ -21,6 +21,7 @@
 enum {
     ROOM = 10, /* the longest header of a frame that is not masked (RFC 6455, section 5.2) */
     AT_ONCE = 128,
+    TOGETHER = 16,
     LINE = 64,
 };
 
@@ -119,69 +120,152 @@ static Py_ssize_t join(PyObject *rows, PyObject *slots, PyObject *before, PyObje
     return (Py_ssize_t)(end + tail - ROOM);
 }
 
+/* Names of attributes, made once. */
+static PyObject *str_behind, *str_everything, *str_packed, *str_sent_at, *str_sink, *str_wire;
+
+/* One client, taken out of the set. */
+struct client {
+    PyObject *outbox, *packed;
+    long wire;
+};
+
+static void drop(struct client *clients, Py_ssize_t count)
+{
+    for (Py_ssize_t i = 0; i < count; i++) {
+        Py_CLEAR(clients[i].outbox);
+        Py_CLEAR(clients[i].packed);
+    }
+}
+
+/* What a frame for a client needs: its slots and its wire. Return 1, 0 if it is behind, -1 on error. */
+static int look_up(struct client *client, PyObject *whole)
+{
+    PyObject *behind = PyObject_GetAttr(client->outbox, str_behind);
+    if (behind == NULL)
+        return -1;
+    Py_DECREF(behind); /* the outbox keeps it, and None is always there */
+    if (behind != Py_None)
+        return 0;
+    PyObject *everything = PyObject_GetAttr(client->outbox, str_everything);
+    int follows = everything == NULL ? -1 : PyObject_IsTrue(everything);
+    Py_XDECREF(everything);
+    if (follows < 0)
+        return -1;
+    client->packed = follows ? Py_NewRef(whole) : PyObject_GetAttr(client->outbox, str_packed);
+    if (client->packed == NULL)
+        return -1;
+    if (!PyBytes_CheckExact(client->packed)) {
+        PyErr_SetString(PyExc_TypeError, "expected slots packed as bytes");
+        return -1;
+    }
+    prefetch(PyBytes_AS_STRING(client->packed), PyBytes_GET_SIZE(client->packed) < 4 * LINE ? PyBytes_GET_SIZE(client->packed) : 4 * LINE);
+    PyObject *sink = PyObject_GetAttr(client->outbox, str_sink);
+    if (sink == NULL)
+        return -1;
+    PyObject *wire = PyObject_GetAttr(sink, str_wire);
+    Py_DECREF(sink);
+    if (wire == NULL)
+        return -1;
+    client->wire = PyLong_AsLong(wire);
+    Py_DECREF(wire);
+    return client->wire == -1 && PyErr_Occurred() ? -1 : 1;
+}
+
+/* Give the kernel a frame; return what it did not take, None if it took all, NULL on error. */
+static PyObject *give(long wire, const char *frame, size_t size)
+{
+    ssize_t sent;
+    do
+        sent = send((int)wire, frame, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+    while (sent < 0 && errno == EINTR);
+    if (sent < 0)
+        sent = 0; /* full, or broken: whoever gets the rest will see */
+    if ((size_t)sent == size)
+        return Py_NewRef(Py_None);
+    return PyBytes_FromStringAndSize(frame + sent, (Py_ssize_t)(size - (size_t)sent));
+}
+
+static int append(PyObject *list, PyObject *outbox, PyObject *rest)
+{
+    PyObject *pair = PyTuple_Pack(2, outbox, rest);
+    int failed = pair == NULL ? -1 : PyList_Append(list, pair);
+    Py_XDECREF(pair);
+    return failed;
+}
+
 PyDoc_STRVAR(send_doc,
-"send(wires, rows, before, after, binary, /)\n--\n\n"
-"Send each wire a frame with its rows. `wires` is a list of (descriptor, slots), slots packed as int32; `rows` a list of bytes,\n"
-"each with a comma before it unless `binary`.\n"
-"Return a list of (index, rest): of wires for which there was no row (None), of those without a descriptor (nothing: below 0),\n"
-"and of those whose kernel did not take all (what is left).");
+"send(unreached, flush, now, budget, cost, own_cost, /)\n--\n\n"
+"Take clients out of the set and send each its rows in one frame, until `budget` bytes are spent; besides its rows a client costs\n"
+"`cost`, and `own_cost` if it is behind. Return the number of frames, a list of those who are behind, and a list of (client, rest)\n"
+"of those whose kernel did not take all (what is left) or who have no wire (None).");
 
 static PyObject *send_burst(PyObject *module, PyObject *args)
 {
     (void)module;
-    PyObject *wires, *rows, *before, *after;
+    PyObject *unreached, *flush, *now;
+    Py_ssize_t budget, cost, own_cost, frames = 0;
+    if (!PyArg_ParseTuple(args, "O!O!Onnn", &PySet_Type, &unreached, &PyTuple_Type, &flush, &now, &budget, &cost, &own_cost))
+        return NULL;
+    PyObject *rows, *whole, *pos, *before, *after;
     int binary;
-    if (!PyArg_ParseTuple(args, "O!O!SSp", &PyList_Type, &wires, &PyList_Type, &rows, &before, &after, &binary))
+    if (!PyArg_ParseTuple(flush, "O!SUSSp", &PyList_Type, &rows, &whole, &pos, &before, &after, &binary))
         return NULL;
-    PyObject *exceptions = PyList_New(0);
-    if (exceptions == NULL)
-        return NULL;
-    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(wires); i++) {
-        PyObject *wire = PyList_GET_ITEM(wires, i);
-        if (!PyTuple_CheckExact(wire) || PyTuple_GET_SIZE(wire) != 2 || !PyBytes_CheckExact(PyTuple_GET_ITEM(wire, 1))) {
-            PyErr_SetString(PyExc_TypeError, "expected pairs of a descriptor and packed slots");
-            goto failed;
+    struct client clients[TOGETHER] = {{NULL, NULL, -1}};
+    PyObject *left = PyList_New(0), *unsent = PyList_New(0), *result = NULL;
+    if (left == NULL || unsent == NULL)
+        goto done;
+    while (budget > 0 && PySet_GET_SIZE(unreached) > 0) {
+        /* Some together: while they are looked up, their slots are already on their way to the cache. */
+        Py_ssize_t count = 0;
+        while (count < TOGETHER && budget > 0 && PySet_GET_SIZE(unreached) > 0) {
+            struct client *client = &clients[count];
+            client->outbox = PySet_Pop(unreached);
+            if (client->outbox == NULL)
+                goto done;
+            count++;
+            int fit = look_up(client, whole);
+            if (fit < 0)
+                goto done;
+            budget -= fit ? cost : own_cost;
+            if (!fit) {
+                if (PyList_Append(left, client->outbox) < 0)
+                    goto done;
+                drop(client, 1);
+                count--;
+            }
         }
-        long descriptor = PyLong_AsLong(PyTuple_GET_ITEM(wire, 0));
-        if (descriptor == -1 && PyErr_Occurred())
-            goto failed;
-        if (i + 1 < PyList_GET_SIZE(wires)) {
-            PyObject *next = PyList_GET_ITEM(wires, i + 1);
-            if (PyTuple_CheckExact(next) && PyTuple_GET_SIZE(next) == 2 && PyBytes_CheckExact(PyTuple_GET_ITEM(next, 1)))
-                prefetch(PyBytes_AS_STRING(PyTuple_GET_ITEM(next, 1)), 4 * LINE);
-        }
-        Py_ssize_t length = descriptor < 0 ? 0 : join(rows, PyTuple_GET_ITEM(wire, 1), before, after, binary ? 0 : 1);
-        if (length < 0)
-            goto failed;
-        PyObject *rest;
-        if (descriptor < 0) {
-            rest = PyBytes_FromStringAndSize(NULL, 0);
-        } else if (length == 0) {
-            rest = Py_NewRef(Py_None);
-        } else {
+        for (Py_ssize_t i = 0; i < count; i++) {
+            struct client *client = &clients[i];
+            if (client->wire < 0) {
+                if (append(unsent, client->outbox, Py_None) < 0)
+                    goto done;
+                continue;
+            }
+            Py_ssize_t length = join(rows, client->packed, before, after, binary ? 0 : 1);
+            if (length < 0)
+                goto done;
+            if (length == 0)
+                continue;
             char *start = put_header(buffer + ROOM, (size_t)length, binary);
             size_t size = (size_t)(buffer + ROOM + length - start);
-            ssize_t sent;
-            do
-                sent = send((int)descriptor, start, size, MSG_DONTWAIT | MSG_NOSIGNAL);
-            while (sent < 0 && errno == EINTR);
-            if (sent < 0)
-                sent = 0; /* full, or broken: whoever gets the rest will see */
-            if ((size_t)sent == size)
-                continue;
-            rest = PyBytes_FromStringAndSize(start + sent, (Py_ssize_t)(size - (size_t)sent));
+            PyObject *rest = give(client->wire, start, size);
+            if (rest == NULL)
+                goto done;
+            int failed = rest == Py_None ? 0 : append(unsent, client->outbox, rest);
+            Py_DECREF(rest);
+            if (failed < 0 || PyObject_SetAttr(client->outbox, str_sent_at, now) < 0)
+                goto done;
+            frames++;
+            budget -= length;
         }
-        PyObject *exception = rest == NULL ? NULL : Py_BuildValue("nN", i, rest);
-        if (exception == NULL || PyList_Append(exceptions, exception) < 0) {
-            Py_XDECREF(exception);
-            goto failed;
-        }
-        Py_DECREF(exception);
+        drop(clients, count);
     }
-    return exceptions;
-failed:
-    Py_DECREF(exceptions);
-    return NULL;
+    result = Py_BuildValue("nOO", frames, left, unsent);
+done:
+    drop(clients, TOGETHER);
+    Py_XDECREF(left);
+    Py_XDECREF(unsent);
+    return result;
 }
 
 static PyMethodDef methods[] = {{"send", send_burst, METH_VARARGS, send_doc}, {NULL, NULL, 0, NULL}};
@@ -190,5 +274,13 @@ static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_burst", NULL, 0
 
 PyMODINIT_FUNC PyInit__burst(void)
 {
+    str_behind = PyUnicode_InternFromString("behind");
+    str_everything = PyUnicode_InternFromString("everything");
+    str_packed = PyUnicode_InternFromString("packed");
+    str_sent_at = PyUnicode_InternFromString("sent_at");
+    str_sink = PyUnicode_InternFromString("sink");
+    str_wire = PyUnicode_InternFromString("wire");
+    if (!str_behind || !str_everything || !str_packed || !str_sent_at || !str_sink || !str_wire)
+        return NULL;
     return PyModuleDef_Init(&definition);
 }

@@ -1,4 +1,6 @@
-# What a wheel holds that was built where a C compiler is: see _burst.c.
+from bhavcast.hub.burst import Flush
+from bhavcast.hub.outbox import Outbox
+
 def send(
-    wires: list[tuple[int, bytes]], rows: list[bytes], before: bytes, after: bytes, binary: bool, /
-) -> list[tuple[int, bytes | None]]: ...
+    unreached: set[Outbox], flush: Flush, now: float, budget: int, cost: int, own_cost: int, /
+) -> tuple[int, list[Outbox], list[tuple[Outbox, bytes | None]]]: ...

@@ -2,7 +2,7 @@
 
 from bhavcast.gateway.websocket import WebSocket
 from bhavcast.hub import burst
-from bhavcast.hub.burst import Flush, Turn
+from bhavcast.hub.burst import COST, OWN_COST, Flush
 from bhavcast.hub.outbox import Outbox
 
 try:
@@ -13,22 +13,25 @@ except ImportError:
     IN_C = False
 
 
-def send(turn: Turn, flush: Flush) -> list[Outbox]:
-    """Send each client its rows in one frame; return those for whom there was nothing.
+def send(unreached: set[Outbox], flush: Flush, now: float, budget: int) -> tuple[int, list[Outbox]]:
+    """Take clients out of the set and send each its rows in one frame, until so many bytes are spent.
 
-    A wire that holds unsent bytes, or encrypts, or is no WebSocket, gets its frame by its own way.
+    Return the number of frames, and whom no such frame can be sent to. A wire that holds unsent bytes, or encrypts, or
+    speaks otherwise, gets its frame by its own way.
     """
     if not IN_C:
-        return burst.send(turn, flush)
-    idle: list[Outbox] = []
-    wires = [(outbox.sink.direct(), packed) for outbox, packed in turn]
-    for index, rest in _burst.send(wires, flush.rows, flush.before, flush.after, flush.binary):
-        outbox = turn[index][0]
-        if rest is None:
-            idle.append(outbox)
-        elif rest:
-            assert isinstance(outbox.sink, WebSocket), "no other has a descriptor"
-            outbox.sink.write(rest)
+        return burst.send(unreached, flush, now, budget)
+    frames, left, unsent = _burst.send(unreached, flush, now, budget, COST, OWN_COST)
+    asked = set()
+    for outbox, rest in unsent:
+        sink = outbox.sink
+        if rest is not None:
+            assert isinstance(sink, WebSocket), "no other has a wire"
+            sink.write(rest)
+        elif isinstance(sink, WebSocket) and sink.look():
+            unreached.add(outbox)
         else:
-            idle += burst.send([turn[index]], flush)
-    return idle
+            asked.add(outbox)
+    more, full = burst.send(asked, flush, now, budget)
+    unreached |= asked
+    return frames + more, left + full

@@ -2,6 +2,8 @@
 
 from typing import Final, NamedTuple
 
+from bhavcast.domain.errors import BhavcastError, KeyExpired, KeyRevoked
+
 
 class CloseCode(NamedTuple):
     """A number, its name in the documentation, and the reason as it is sent (at most 123 bytes)."""
@@ -37,3 +39,8 @@ CLOSE_CODES: Final = (
     PROTOCOL_ERROR,
     TOO_MANY_SUBSCRIPTIONS,
 )
+
+
+def of_leaving(why: BhavcastError) -> CloseCode:
+    """Return the code for a stream whose key holds no longer: of one that ran out there may be a newer."""
+    return KEY_EXPIRED if isinstance(why, KeyExpired) and not isinstance(why, KeyRevoked) else BAD_AUTH

@@ -1,6 +1,8 @@
 """An HTTP connection as uvicorn keeps it, with limits on what is not a body, and with what long-lived answers need."""
 
 import asyncio
+import re
+import socket
 from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -18,6 +20,10 @@ from bhavcast.gateway.access_log import AccessLog
 from bhavcast.telemetry.metrics import HttpCounters
 
 HEADERS_BYTES: Final = 16 * 1024  # all headers of one request
+CHUNKED: Final = 9  # bytes on the wire for one of a body, where each is sent as a chunk of its own, and some to spare
+# `GET http://host/path`, as it is sent to proxies: scheme, host, and the rest as everyone else sends it.
+_ABSOLUTE: Final = re.compile(rb"https?://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
+GONE_S: Final = 30  # a peer that acknowledges nothing for so long is not there any more
 REQUEST_S: Final = 10.0  # from the first byte of a request to its last; of a new connection, from its beginning
 
 
@@ -44,6 +50,7 @@ class Connection(HttpToolsProtocol):
         # A head is due or under way, and what of it has come.
         self._heading = True
         self._head = 0
+        self._beside = 0  # what has come after a head and is no body: sizes of chunks and their extensions, trailers
         self._coming = False  # a request is under way
         self._deadline: asyncio.TimerHandle | None = None
 
@@ -62,6 +69,10 @@ class Connection(HttpToolsProtocol):
         self._coming = True
         if not self._too_long(data):
             super().data_received(data)
+            if self._beside > HEADERS_BYTES:
+                self._refuse(
+                    HeadersTooLarge(f"expected at most {HEADERS_BYTES} bytes of chunk extensions and trailers")
+                )
         if not self._coming or self.transport.is_closing():
             self._in_time()
         elif self._deadline is None:
@@ -85,6 +96,7 @@ class Connection(HttpToolsProtocol):
     def _too_long(self, data: bytes) -> bool:
         """Refuse a head that does not end: httptools has no limit of its own."""
         if not self._heading:
+            self._beside += len(data)
             return False
         self._head += len(data)
         most = self.max_url + HEADERS_BYTES
@@ -114,6 +126,9 @@ class Connection(HttpToolsProtocol):
                 return
             cycle.disconnected = True  # it is this request's body that is wrong
             cycle.message_event.set()
+        elif cycle is not None and not self._heading:  # type: ignore[redundant-expr]  # None at first
+            self.transport.close()  # its answer has gone out: another would be taken for that to what comes next
+            return
         own_id = request_id.new().decode()
         body = problems.with_request_id(problems.body(error), own_id)
         self.counters.count("unparsed", error.status, 0.0)
@@ -137,24 +152,44 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Hand a request whose head is short enough to the application."""
-        self._heading = False
-        self._head = 0
         if len(self.url) > self.max_url:
             self._refuse(UrlTooLong(f"expected a URL of at most {self.max_url} bytes"))
             return
+        if self._head > HEADERS_BYTES and sum(len(n) + len(v) + 4 for n, v in self.headers) > HEADERS_BYTES:
+            self._refuse(HeadersTooLarge(f"expected at most {HEADERS_BYTES} bytes of headers"))
+            return
+        if not self.url.startswith((b"/", b"*")) and not self._absolute():
+            self._refuse(Malformed("expected a path, or a URL that begins with http:// or https://"))
+            return
+        self._heading = False
+        self._head = 0
         self._begin()
+
+    def _absolute(self) -> bool:
+        """Take the host out of a whole URL: it counts, whatever the Host header says (RFC 9112, 3.2.2)."""
+        found = _ABSOLUTE.fullmatch(self.url)
+        if found is None:
+            return False
+        host, rest = found.groups()
+        self.url = rest if rest.startswith(b"/") else b"/" + rest
+        self.headers[:] = [(name, host if name == b"host" else value) for name, value in self.headers]
+        return True
 
     def _begin(self) -> None:
         super().on_headers_complete()
+        # uvicorn adds trailers to its list. They are no headers (RFC 9110, 6.5.1): a proxy that minds those may let them pass.
+        self.scope["headers"] = self.headers.copy()
 
     def on_body(self, body: bytes) -> None:
         """Pass a body on; a request that was refused has no cycle for it."""
+        self._beside = max(0, self._beside - CHUNKED * len(body))
         if self.cycle is not None:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
         """End a request."""
         self._heading = True
+        self._beside = 0
         self._coming = False
         if self.cycle is not None:
             super().on_message_complete()
@@ -185,6 +220,22 @@ def bind(counters: HttpCounters, access_log: AccessLog, constant_headers: bytes,
         "max_url": max_url,
     }
     return type("BoundConnection", (Connection,), names)
+
+
+def notice_who_vanishes(listener: socket.socket) -> None:
+    """Have the kernel end the connections of peers that are gone without a word: a cable pulled, a machine asleep.
+
+    What is sent to them is repeated for a quarter of an hour otherwise, and where nothing is sent nobody would ever know. The
+    connections of a listener inherit it from there.
+    """
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (("TCP_KEEPIDLE", GONE_S // 2), ("TCP_KEEPINTVL", max(1, GONE_S // 6)), ("TCP_KEEPCNT", 3)):
+        if hasattr(socket, name):
+            listener.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    if hasattr(
+        socket, "TCP_USER_TIMEOUT"
+    ):  # Linux alone: elsewhere what is sent is repeated for as long as the system does
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, GONE_S * 1000)
 
 
 def limited(kind: type[asyncio.Protocol], most: int) -> type[asyncio.Protocol]:

@@ -6,7 +6,7 @@ import re
 import secrets
 from collections.abc import Awaitable, Callable, Iterable
 from time import perf_counter
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 import structlog
@@ -58,6 +58,8 @@ ADMIN: Final = "/api/admin/"
 _PUBLIC: Final = ("/openapi.json", CONFIG)  # says nothing of the market, and who signs in has to read it first
 _INTERNAL: Final = ("/health", "/metrics")
 
+Refuse = Callable[[BhavcastError, Send], Awaitable[None]]
+
 # What is recorded of an operator's act: who, role, what, where, outcome, key id, request id.
 Record = Callable[..., object]
 
@@ -76,6 +78,13 @@ def host_name(host: str) -> str:
     if host.startswith("["):
         return host[1:].partition("]")[0].lower()
     return host.partition(":")[0].lower()
+
+
+class Foreign(NamedTuple):
+    """A route of another API: its application, and the shape in which that API says no."""
+
+    app: App
+    refuse: Refuse
 
 
 class Gate:
@@ -149,7 +158,7 @@ class Edge:
         access_log: AccessLog | None = None,
         record: Record | None = None,
         streams: dict[str, App] | None = None,
-        more: dict[str, App] | None = None,
+        more: dict[str, Foreign] | None = None,
         draining: Callable[[], bool] = lambda: False,
         gateway_url: Callable[[str, bool], str] | None = None,
         tls: bool = False,
@@ -215,16 +224,24 @@ class Edge:
                 if seen.status is not None and waiting is None:
                     raise  # in the middle of an answer there is no other
                 waiting = None
-                await refuse(BhavcastError(f"a fault of this service, in its log as {incident}"), outgoing)
+                fault = BhavcastError(f"a fault of this service, in its log as {incident}")
+                seen.code = fault.code
+                await self._refuse(scope, fault, outgoing)
             finally:
                 self._count(seen, perf_counter() - began)
+
+    async def _refuse(self, scope: Scope, error: BhavcastError, send: Send) -> None:
+        foreign = self._more.get(scope["path"])
+        await (refuse if foreign is None else foreign.refuse)(error, send)
 
     # -- the way in -------------------------------------------------------------------------------------------------
 
     async def _route(self, scope: Scope, headers: dict[str, str], receive: Receive, send: Send) -> None:
         path, method = scope["path"], scope["method"]
         seen: Seen = scope["bhavcast.seen"]
-        stream = self._streams.get(path)
+        stream, foreign = self._streams.get(path), self._more.get(path)
+        if stream is not None or foreign is not None:
+            seen.route = path
         refused = self._check(scope, headers, strict=stream is not None or method not in _SAFE)
         preflight = method == "OPTIONS" and "access-control-request-method" in headers
         public = preflight or method not in _SERVED or self._app is None
@@ -234,7 +251,8 @@ class Edge:
         elif refused is None:
             refused = self._admit(self._door, scope, seen, headers, public=public)
         if refused is not None:
-            await refuse(refused, send)
+            seen.code = refused.code
+            await self._refuse(scope, refused, send)
         elif preflight:
             seen.route = "preflight"
             await respond(send, 204, b"", [])
@@ -245,11 +263,9 @@ class Edge:
             seen.route = "page"
             await self._page(self._pages[path], headers, method, send)
         elif stream is not None:
-            seen.route = path
             await stream(scope, receive, send)
-        elif path in self._more:
-            seen.route = path
-            await self._more[path](scope, receive, send)
+        elif foreign is not None:
+            await foreign.app(scope, receive, send)
         elif path == WEBSOCKET and self._app is not None and method in ("GET", "HEAD"):
             seen.route = path
             await refuse(BadHandshake("expected Connection: Upgrade and Upgrade: websocket", status=426), send)

@@ -56,6 +56,8 @@ def unframed(frames: bytes) -> Iterator[bytes]:
 class EngineSocket:
     """One session, over whichever transport it has now; implements hub.port.Sink for its conversation."""
 
+    wire = -1  # packets wait where they are fetched, and in their order
+
     def __init__(self, sid: str, max_payload: int, now: float, ended: Callable[["EngineSocket"], None]) -> None:
         self.sid = sid
         self.conversation: Conversation | None = None
@@ -93,10 +95,6 @@ class EngineSocket:
     def full(self) -> bool:
         """Whether another price would only wait: where packets are fetched, as soon as there is one to fetch."""
         return bool(self._waiting) if self._ws is None else self._ws.full
-
-    def direct(self) -> int:
-        """Return that frames must not be sent past this."""
-        return -1
 
     def send(self, *parts: bytes, pos: str | None = None) -> None:
         """Send packets that are framed already; who fetches them gets them with the next poll."""

@@ -165,7 +165,7 @@ class Gateway:
 
     def interest(self) -> frozenset[str]:
         """Return what streams follow by name; whoever follows everything wants nothing in particular."""
-        slots = set[int]().union(*(cohort.subscribed() for cohort in self.hub.cohorts.values()))
+        slots = set[int]().union(*(cohort.subscribed() for cohort in self.hub.cohorts))
         return frozenset(self.replica.order[slot].symbol for slot in slots)
 
     def _note(self, rows: list[Row], message: Message | None) -> None:

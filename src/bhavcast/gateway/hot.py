@@ -170,7 +170,7 @@ class HotProtocol(Connection):
     def on_message_complete(self) -> None:
         """End a request."""
         self._between = self._heading = True
-        self._coming = False
+        self._coming, self._beside = False, 0
         if self._answer is None:
             super().on_message_complete()
             return

@@ -14,7 +14,7 @@ from bhavcast.board.board import Row
 from bhavcast.domain import field
 from bhavcast.domain.errors import BadRequest, BhavcastError, MethodNotAllowed, TooManySymbols, Unavailable
 from bhavcast.gateway import problems
-from bhavcast.gateway.edge import App, Receive, Scope, Send, respond
+from bhavcast.gateway.edge import Foreign, Receive, Scope, Send, respond
 from bhavcast.gateway.gateway import Gateway
 from bhavcast.gateway.kite import EXCHANGE, Tokens, levels, named, paise, seconds, trading_symbol, whole
 
@@ -33,11 +33,19 @@ _COLUMNS: Final = (
     "segment",
     "exchange",
 )
+# What that API's client raises, by status; what is not named here is the program's own fault.
+_KINDS: Final = {
+    401: "TokenException",
+    403: "TokenException",
+    429: "NetworkException",
+    500: "GeneralException",
+    503: "NetworkException",
+}
 _json = msgspec.json.Encoder().encode
 
 
-def routes(gateway: Gateway, tokens: Tokens) -> dict[str, App]:
-    """Return the ASGI application of each route."""
+def routes(gateway: Gateway, tokens: Tokens) -> dict[str, Foreign]:
+    """Return each route."""
     answers: dict[str, Callable[[str], tuple[bytes, bytes]]] = {
         "/quote": partial(_quotes, gateway, tokens, _quote, MOST // 2),
         "/quote/ohlc": partial(_quotes, gateway, tokens, _ohlc, MOST),
@@ -45,7 +53,7 @@ def routes(gateway: Gateway, tokens: Tokens) -> dict[str, App]:
         "/instruments": partial(_instruments, gateway, tokens),
         f"/instruments/{EXCHANGE}": partial(_instruments, gateway, tokens),
     }
-    return {path: partial(_answer, gateway, answer) for path, answer in answers.items()}
+    return {path: Foreign(partial(_answer, gateway, answer), refuse) for path, answer in answers.items()}
 
 
 async def _answer(
@@ -68,11 +76,10 @@ async def _answer(
 async def refuse(error: BhavcastError, send: Send) -> None:
     """Send an error in the shape of this API."""
     where = "" if error.field is None else f"{error.field}: "
-    kind = {401: "TokenException", 403: "TokenException"}.get(error.status, "InputException")
     told = {
         "status": "error",
         "message": f"{error.code}: {where}{error.detail}",
-        "error_type": kind if error.status < 429 else "NetworkException",
+        "error_type": _KINDS.get(error.status, "InputException"),
         "data": None,
     }
     headers = [(name.lower().encode(), value.encode()) for name, value in problems.headers(error).items()]

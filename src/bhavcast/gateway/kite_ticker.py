@@ -57,6 +57,8 @@ _encode = msgspec.json.Encoder().encode
 class PacketSink:
     """Puts packets together for one connection; implements hub.port.Sink."""
 
+    wire = -1  # packets have a number before them, which a flush would not write
+
     def __init__(self, ws: WebSocket) -> None:
         self._ws = ws
         self.sent = False
@@ -65,10 +67,6 @@ class PacketSink:
     def full(self) -> bool:
         """Whether another message would only wait."""
         return self._ws.full
-
-    def direct(self) -> int:
-        """Return that frames must not be sent past this."""
-        return -1
 
     def send(self, *parts: bytes, pos: str | None = None) -> None:
         """Write packets in one message, with their number before them."""

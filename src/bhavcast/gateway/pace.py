@@ -1,6 +1,10 @@
 """What drives the hub: each cohort flushed at its rate, snapshots pumped, heartbeats and the slow policy twice a second."""
 
 import asyncio
+import math
+import random
+from collections.abc import Iterable
+from itertools import pairwise
 from typing import Final
 
 import structlog
@@ -17,12 +21,29 @@ PUMP_S: Final = 0.005
 RETRY_S: Final = 0.02
 
 
+def phase(taken: Iterable[float]) -> float:
+    """Return the part of a period, from 0 to 1, that is furthest from those which others begin at."""
+    points = sorted(taken)
+    if not points:
+        return random.random()  # gateways of one machine share its clock, and had better not flush together
+    gaps = [(after - before, before) for before, after in pairwise([*points, points[0] + 1])]
+    width, start = max(gaps, key=lambda gap: gap[0])
+    return (start + width / 2) % 1
+
+
+def moment(now: float, period: float, phase: float) -> float:
+    """Return the first moment after `now` of a rhythm with this period, in seconds."""
+    at = (math.floor(now / period - phase) + 1 + phase) * period
+    return at if at > now else at + period  # by rounding
+
+
 class Pace:
     """Runs beside `relay` on the same loop."""
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
         self._tasks: dict[Cohort, asyncio.Task[None]] = {}
+        self._phases: dict[Cohort, float] = {}
         self._news = asyncio.Event()
         self._fault: BaseException | None = None
         self._throttle = Throttle()
@@ -30,12 +51,14 @@ class Pace:
         hub.noticed = self._news.set
 
     def _opened(self, cohort: Cohort) -> None:
+        self._phases[cohort] = phase(self._phases.values())
         task = asyncio.get_running_loop().create_task(self._keep(cohort))
         self._tasks[cohort] = task
         task.add_done_callback(lambda done: self._ended(cohort, done))
 
     def _ended(self, cohort: Cohort, task: asyncio.Task[None]) -> None:
         self._tasks.pop(cohort, None)
+        self._phases.pop(cohort, None)
         if not task.cancelled() and (fault := task.exception()) is not None:
             self._fault = fault
 
@@ -68,8 +91,8 @@ class Pace:
         due = loop.time()
         while cohort.members:
             if pace := self._hub.pace(cohort.hz):
-                # After a stall the rhythm begins anew; what was missed needs no flush of its own.
-                due = max(due + 1 / pace, loop.time())
+                # After a stall the rhythm goes on; what was missed needs no flush of its own.
+                due = moment(max(due, loop.time()), 1 / pace, self._phases[cohort])
                 await asyncio.sleep(due - loop.time())
             else:
                 await self._batch(cohort)

@@ -31,7 +31,16 @@ from bhavcast.gateway import (
 from bhavcast.gateway.access_log import AccessLog
 from bhavcast.gateway.control import Control
 from bhavcast.gateway.doorstep import Doorstep
-from bhavcast.gateway.edge import SECURITY_HEADERS, STRICT_TRANSPORT, WEBSOCKET, App, Edge, Gate, Record, header_lines
+from bhavcast.gateway.edge import (
+    SECURITY_HEADERS,
+    STRICT_TRANSPORT,
+    WEBSOCKET,
+    Edge,
+    Foreign,
+    Gate,
+    Record,
+    header_lines,
+)
 from bhavcast.gateway.gateway import Gateway
 from bhavcast.gateway.pace import Pace
 from bhavcast.gateway.pages import Page
@@ -41,7 +50,7 @@ from bhavcast.telemetry.metrics import Exposition, HttpCounters, Sample
 
 log = structlog.get_logger()
 
-SWEEP_S: Final = 0.25
+SWEEP_S: Final = 0.5
 DRAIN_S: Final = 2.0
 RETRY_MS: Final = 5000
 KEEP_ALIVE_S: Final = 75
@@ -91,6 +100,7 @@ class GatewayServer:
             # Connections inherit it. asyncio sets it only where a socket names its protocol, which `create_server` does
             # not; without it an answer in two writes waits 40 ms for the client's delayed acknowledgement.
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection.notice_who_vanishes(listener)
         self._gate = gate
         self.counters = HttpCounters()
         self.accesses = access_log or AccessLog(enabled=False)
@@ -107,7 +117,7 @@ class GatewayServer:
         )
         # Protocols that know no message with a key: who needs one shows it at the handshake, or is refused.
         self._endpoints = {engineio.PATH: Endpoint(engines.open, engines.refuses)}
-        more: dict[str, App] = {}
+        more: dict[str, Foreign] = {}
         if kite_api:
             tokens = kite.Tokens(gateway)
             gateway.dialects |= kite.Packets(tokens).dialects
@@ -254,12 +264,13 @@ class GatewayServer:
             request.headers.get_all("X-Request-ID")[-1] if "X-Request-ID" in request.headers else None
         )
         refused = self._check(request)
+        path = _path(request)
+        route = path if path == WEBSOCKET or path in self._endpoints else "other"
         name = "-"
         if refused is None:
             try:
                 door = self._gateway.door
                 # Who shows no key where one is needed may show it as a message.
-                path = _path(request)
                 if path == kite_ticker.PATH:
                     headers += kite_ticker.token(request)
                 needs_key = path == WEBSOCKET and isinstance(door.look(headers, address), NoKey)
@@ -270,12 +281,10 @@ class GatewayServer:
             except BhavcastError as error:
                 refused = error
         if refused is None:
-            self.accesses.tally(WEBSOCKET, name, 101).count += 1
+            self.accesses.tally(route, name, 101).count += 1
             return None
-        self.counters.count(WEBSOCKET, refused.status, 0.0)
-        self.accesses.refused(
-            WEBSOCKET, refused.status, code=refused.code, key=name, address=address, request_id=own_id
-        )
+        self.counters.count(route, refused.status, 0.0)
+        self.accesses.refused(route, refused.status, code=refused.code, key=name, address=address, request_id=own_id)
         return refusal(ws, refused, own_id)
 
     def _check(self, request: Request) -> BhavcastError | None:

@@ -11,7 +11,7 @@ import structlog
 from bhavcast.access.allowance import Bucket
 from bhavcast.access.doorkeeper import Visitor
 from bhavcast.board.board import LISTED, Row
-from bhavcast.domain.errors import BadRequest, BhavcastError, KeyExpired, TooManySymbols, UnknownSymbol
+from bhavcast.domain.errors import BadRequest, BhavcastError, TooManySymbols, UnknownSymbol
 from bhavcast.domain.field import STATE
 from bhavcast.domain.instrument import INDEX_PREFIX
 from bhavcast.domain.position import NOWHERE, Position
@@ -34,7 +34,7 @@ AHEAD_WAIT_S: Final = 2.0  # how long a reader that knows more than this gateway
 AHEAD_LOOK_S: Final = 0.05
 LINED_UP: Final = 64  # messages kept while a resume waits
 NO_DATA_AFTER_S: Final = 5.0
-LOOK_S: Final = 0.5  # between two looks at whether a client may stay, and what it has to be told
+LOOK_S: Final = 1.0  # between two looks at whether a client may stay, and what it has to be told
 TOLD: Final = ("halted", "stale")  # states that whoever does not see them in the rows is told of
 RESET_JITTER_S: Final = 1.0
 
@@ -168,17 +168,13 @@ class Session:
         self._take(new, message.id)
 
     def _unsub(self, message: protocol.Unsub) -> None:
-        ok: list[str] = []
-        bad: list[dict[str, Any]] = []
-        for text in self._texts(message.symbols):
-            item = self._held_item(text)
-            if item is None:
-                bad.append({"symbol": text[:64], "code": "not_subscribed"})
-            else:
-                del self._items[item]
-                ok.append(item)
+        # A scrip goes with any of its names, and with several of them once: they are ways to write one subscription.
+        named = [(text, self._held_item(text)) for text in self._texts(message.symbols)]
+        bad = [{"symbol": text[:64], "code": "not_subscribed"} for text, item in named if item is None]
+        ok = dict.fromkeys(item for _, item in named if item is not None)
+        self._items = {item: slots for item, slots in self._items.items() if item not in ok}
         self._narrow()
-        self._tell(self._ack(message.id, ok, bad, len(self._slots(self._items)), self.outbox.hz))
+        self._tell(self._ack(message.id, list(ok), bad, len(self._slots(self._items)), self.outbox.hz))
 
     def _set(self, message: protocol.Set) -> None:
         shape, hz = self._wish(message)
@@ -526,9 +522,7 @@ class Session:
         if isinstance(found, Visitor):
             self.visitor = found
             return True
-        expires = self.visitor.principal.expires
-        expired = isinstance(found, KeyExpired) and expires is not None and self._gateway.clock.wall_ms() >= expires
-        code = close_codes.KEY_EXPIRED if expired else close_codes.BAD_AUTH
+        code = close_codes.of_leaving(found)
         self._tell({"t": "error", "code": code.name, "message": found.detail, "temporary": code.reconnect})
         self._sink.close(code.code, code.reason)
         return False

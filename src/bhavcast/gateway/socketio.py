@@ -151,11 +151,9 @@ class SocketIo:
 
     def _unsubscribe(self, told: object) -> object:
         rows, bad = self._rows(_convert(told, Symbols), self._gateway.limits.symbols_per_message)
-        for row in rows:
-            if self._held.pop(row.symbol, None) is None:
-                bad.append({"symbol": row.symbol, "code": "not_subscribed"})
+        gone = [row.symbol for row in rows if self._held.pop(row.symbol, None) is not None]
+        bad += [{"symbol": row.symbol, "code": "not_subscribed"} for row in rows if row.symbol not in gone]
         self._follow()
-        gone = [row.symbol for row in rows]
         confirmed = {"symbols": [], "unsubscribed": gone, "bad": bad, "active": len(self._held)}
         return self._tell("subscription_confirmed", confirmed)
 

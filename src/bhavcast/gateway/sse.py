@@ -28,6 +28,8 @@ CLOSE_TIMEOUT_S: Final = 1.0
 class EventSink:
     """Collects frames until the connection takes them; implements hub.port.Sink."""
 
+    wire = -1
+
     def __init__(self, transport: asyncio.Transport | None = None) -> None:
         self._transport = transport
         self._waiting: list[bytes] = []
@@ -35,10 +37,6 @@ class EventSink:
         self.news = asyncio.Event()
         self.closed = asyncio.Event()
         self.full = False
-
-    def direct(self) -> int:
-        """Return that there is no socket that takes frames."""
-        return -1
 
     def send(self, *parts: bytes, pos: str | None = None) -> None:
         """Put one event together and add it."""

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 from bhavcast.access.doorkeeper import Visitor
-from bhavcast.domain.errors import KeyExpired
 from bhavcast.gateway import close_codes
 from bhavcast.gateway.gateway import Gateway
 
@@ -26,7 +25,7 @@ class Stay:
         if isinstance(found, Visitor):
             self._visitor = found
             return
-        code = close_codes.KEY_EXPIRED if isinstance(found, KeyExpired) else close_codes.BAD_AUTH
+        code = close_codes.of_leaving(found)
         self._close(code.code, code.reason)
 
     def end(self) -> None:

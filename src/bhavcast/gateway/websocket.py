@@ -9,6 +9,7 @@ import socket
 import struct
 from collections import deque
 from collections.abc import Callable, Sequence
+from time import thread_time
 from typing import Any, Final, Protocol
 
 import structlog
@@ -27,6 +28,10 @@ from bhavcast.hub.outbox import HIGH_WATER
 log = structlog.get_logger()
 
 CLOSE_TIMEOUT_S: Final = 1.0
+# What one client's messages may cost at a stretch, in CPU time; then it is not listened to for so many times as long. So who
+# asks for the whole market again and again has a tenth of the loop, and the others do not wait for more than one message.
+SLICE_S: Final = 0.002
+REST: Final = 9
 # Kernel buffers would hide a slow client and deliver it old prices in order: keep what is unsent with us, where it
 # conflates.
 NOTSENT_LOWAT: Final = 16 * 1024
@@ -87,6 +92,24 @@ class WebSocket(asyncio.Protocol):
         max_bytes: of one message.
     """
 
+    __slots__ = (
+        "_admit",
+        "_connections",
+        "_descriptor",
+        "_inbox",
+        "_message",
+        "_open_session",
+        "_put",
+        "_session",
+        "_text",
+        "_timer",
+        "_ws",
+        "binary",
+        "full",
+        "transport",
+        "wire",
+    )
+
     def __init__(
         self,
         *,
@@ -104,12 +127,15 @@ class WebSocket(asyncio.Protocol):
         self._message: list[bytes] = []
         self._text = True
         self._timer: asyncio.TimerHandle | None = None
+        self._rest: asyncio.TimerHandle | None = None
         self.transport: asyncio.Transport | None = None
         self.binary = False
         self.full = False
-        # The transport's own and its socket, from the handshake until the first sign of an end.
-        self.write: Callable[[bytes], None] = _nowhere
+        # The transport's `write` and its socket, from the handshake until the first sign of an end.
+        self._put: Callable[[bytes], None] = _nowhere
         self._descriptor = -1
+        # That socket while the transport holds nothing back, so that a frame may go past it.
+        self.wire = -1
 
     # -- asyncio speaks ---------------------------------------------------------------------------------------------
 
@@ -123,8 +149,9 @@ class WebSocket(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget everything of the client."""
         self._connections.discard(self)
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._rest):
+            if timer is not None:
+                timer.cancel()
         self._forget()
         self.transport = None
 
@@ -156,14 +183,25 @@ class WebSocket(asyncio.Protocol):
     def resume_writing(self) -> None:
         """Listen again."""
         self.full = False
+        self._listen()
+
+    def _listen(self) -> None:
         self._read_on()
         self._flush()
-        if self.transport is not None and not self.full:
+        if self.transport is not None and not self.full and self._rest is None:
             self.transport.resume_reading()
 
     def _read_on(self) -> None:
-        while self._inbox and not self.full:
+        began = thread_time()
+        while self._inbox and not self.full and self._rest is None:
             self._frame(self._inbox.popleft())
+            if (took := thread_time() - began) > SLICE_S and self.transport is not None:
+                self.transport.pause_reading()
+                self._rest = asyncio.get_running_loop().call_later(REST * took, self._rested)
+
+    def _rested(self) -> None:
+        self._rest = None
+        self._listen()
 
     def shutdown(self) -> None:
         """End with the server: uvicorn calls this of every connection when it stops."""
@@ -213,13 +251,14 @@ class WebSocket(asyncio.Protocol):
         if self.transport is None or self.transport.is_closing():
             return
         if self._ws.state is State.OPEN:
-            self.write = self.transport.write
+            self._put = self.transport.write
             if self.transport.get_extra_info("sslcontext") is None:
                 self._descriptor = self.transport.get_extra_info("socket").fileno()
         else:
             self._forget()
         for data in self._ws.data_to_send():
             if data:
+                self.wire = -1
                 self.transport.write(data)
             elif self.transport.can_write_eof():
                 self.transport.write_eof()
@@ -230,7 +269,7 @@ class WebSocket(asyncio.Protocol):
 
     def _forget(self) -> None:
         """Let go of the session: nothing is sent to it, or heard, from the first sign of an end."""
-        self.write, self._descriptor = _nowhere, -1
+        self._put, self._descriptor, self.wire = _nowhere, -1, -1
         self._inbox.clear()
         if self._session is not None:
             self._session.close()
@@ -251,13 +290,19 @@ class WebSocket(asyncio.Protocol):
         """Write one message. The position is in it."""
         self.write(b"".join((frame_header(sum(map(len, parts)), binary=self.binary), *parts)))
 
-    def direct(self) -> int:
-        """Return the descriptor of a socket that takes a frame at once, past the transport; -1 where that must be asked."""
-        transport = self.transport
-        # The descriptor of a transport that closes may be another connection's already.
-        if transport is None or transport.is_closing() or transport.get_write_buffer_size():
-            return -1
-        return self._descriptor
+    def write(self, data: bytes) -> None:
+        """Give the transport a frame. It may hold it back, so from now on nothing goes past it, until `look` allows it."""
+        self.wire = -1
+        self._put(data)
+
+    def look(self) -> bool:
+        """Look whether the transport holds nothing, so that frames may go past it; `wire` is its socket then.
+
+        A transport tells that the connection is lost before it closes the socket.
+        """
+        if not self.buffered():
+            self.wire = self._descriptor
+        return self.wire >= 0
 
     def buffered(self) -> int:
         """Return the bytes that wait in this process."""

@@ -12,7 +12,7 @@ from bhavcast.domain.errors import TooManyShapes
 from bhavcast.domain.shape import MAX_CUSTOM_SHAPES, Shape
 from bhavcast.hub import frame
 from bhavcast.hub.burst import Burst, send
-from bhavcast.hub.cohort import SLICE, Cohort
+from bhavcast.hub.cohort import MEMBERS, SLICE, Cohort
 from bhavcast.hub.outbox import Outbox, Snap
 from bhavcast.hub.port import Board, Encoder, Row, Sink
 
@@ -30,14 +30,15 @@ class Hub:
         self.board = board
         self._new_encoder = encoder
         self.encoders: dict[Shape, Encoder] = {}
-        self.cohorts: dict[tuple[Shape, float], Cohort] = {}
-        self.outboxes: set[Outbox] = set()
+        self.cohorts: list[Cohort] = []
+        self.outboxes: dict[Outbox, Cohort] = {}
         self.pumping: set[Outbox] = set()
         # Of cohorts that are gone: a counter never falls.
         self._gone_frames = self._gone_skips = 0
         # Whoever drives the hub may know a quicker way to its clients, and is told of new cohorts, and that rows changed.
         self.burst: Burst = send
         self.slice = SLICE
+        self.room = MEMBERS
         self.piece = PIECE
         self.slow_after_s = SLOW_AFTER_S
         # What frames with stamps say of the newest batch, and the pace that nobody exceeds while there is too much to do.
@@ -63,7 +64,7 @@ class Hub:
         return encoder
 
     def _drop_unused_encoders(self) -> None:
-        used = {shape for shape, _ in self.cohorts}
+        used = {cohort.encoder.shape for cohort in self.cohorts}
         for shape in [each for each in self.encoders if each.custom and each not in used]:
             del self.encoders[shape]
 
@@ -71,18 +72,16 @@ class Hub:
         """Take in a client that subscribes nothing yet."""
         cohort = self._cohort(shape, hz)
         outbox = Outbox(sink, shape, hz, now)
-        cohort.join(outbox, behind=None)
-        self.outboxes.add(outbox)
+        self._put(outbox, cohort, behind=None)
         return outbox
 
     def leave(self, outbox: Outbox) -> None:
         """Forget a client; idempotent."""
         if outbox not in self.outboxes:
             return
-        self.outboxes.discard(outbox)
+        cohort = self.outboxes.pop(outbox)
         self.pumping.discard(outbox)
         outbox.snaps.clear()
-        cohort = self.cohort(outbox)
         cohort.leave(outbox)
         self._drop_if_empty(cohort)
 
@@ -92,30 +91,36 @@ class Hub:
 
     def cohort(self, outbox: Outbox) -> Cohort:
         """Return the cohort a client is in."""
-        return self.cohorts[outbox.shape, outbox.hz]
+        return self.outboxes[outbox]
+
+    def _put(self, outbox: Outbox, cohort: Cohort, *, behind: int | None) -> None:
+        cohort.join(outbox, behind=behind)
+        self.outboxes[outbox] = cohort
 
     def _cohort(self, shape: Shape, hz: float) -> Cohort:
-        cohort = self.cohorts.get((shape, hz))
-        if cohort is None:
-            cohort = Cohort(self.board, self.encoder(shape), hz, self.burst, self.slice, self.stamps)
-            self.cohorts[shape, hz] = cohort
-            self.opened(cohort)
+        for cohort in self.cohorts:
+            if cohort.hz == hz and cohort.encoder.shape == shape and len(cohort.members) < self.room:
+                return cohort
+        cohort = Cohort(self.board, self.encoder(shape), hz, self.burst, self.slice, self.stamps)
+        self.cohorts.append(cohort)
+        self.opened(cohort)
         return cohort
 
     def _drop_if_empty(self, cohort: Cohort) -> None:
-        if not cohort.members and self.cohorts.pop((cohort.encoder.shape, cohort.hz), None) is not None:
+        if not cohort.members and cohort in self.cohorts:
+            self.cohorts.remove(cohort)
             self._gone_frames += cohort.frames
             self._gone_skips += cohort.skips
 
     @property
     def frames(self) -> int:
         """Frames with quotes sent so far."""
-        return self._gone_frames + sum(cohort.frames for cohort in self.cohorts.values())
+        return self._gone_frames + sum(cohort.frames for cohort in self.cohorts)
 
     @property
     def skips(self) -> int:
         """Flushes that passed a client over so far."""
-        return self._gone_skips + sum(cohort.skips for cohort in self.cohorts.values())
+        return self._gone_skips + sum(cohort.skips for cohort in self.cohorts)
 
     # -- subscriptions ----------------------------------------------------------------------------------------------
 
@@ -163,12 +168,12 @@ class Hub:
     def move(self, outbox: Outbox, hz: float) -> None:
         """Change a client's pace; its position stands."""
         old = self.cohort(outbox)
-        new = self._cohort(old.encoder.shape, hz)
-        if new is old:
+        if old.hz == hz:
             return
+        new = self._cohort(old.encoder.shape, hz)
         behind = old.reached(outbox)
         old.leave(outbox)
-        new.join(outbox, behind=behind)
+        self._put(outbox, new, behind=behind)
         self._drop_if_empty(old)
 
     def reshape(self, outbox: Outbox, shape: Shape, hz: float) -> None:
@@ -180,7 +185,7 @@ class Hub:
         outbox.snaps.clear()
         outbox.snap_rev = None
         self.pumping.discard(outbox)
-        new.join(outbox, behind=None)
+        self._put(outbox, new, behind=None)
         self._drop_if_empty(old)
 
     def resume(
@@ -214,13 +219,13 @@ class Hub:
     def notice(self, rows: Iterable[Row]) -> None:
         """Remember that rows changed."""
         slots = [row.slot for row in rows]
-        for cohort in self.cohorts.values():
+        for cohort in self.cohorts:
             cohort.dirty.update(slots)
         self.noticed()
 
     def grow(self) -> None:
         """Make room for rows that were added to the board."""
-        for cohort in self.cohorts.values():
+        for cohort in self.cohorts:
             cohort.grow()
 
     def pump(self, outbox: Outbox, now: float) -> None:
@@ -301,7 +306,7 @@ class Hub:
         for outbox in self.outboxes:
             outbox.snaps.clear()
             outbox.snap_rev = None
-        for cohort in self.cohorts.values():
+        for cohort in self.cohorts:
             cohort.reset()
         for encoder in self.encoders.values():  # also those that no stream uses now, REST's
             encoder.forget()

@@ -58,8 +58,9 @@ class Sink(Protocol):
     def full(self) -> bool:
         """Whether so much is unsent (HIGH_WATER) that another frame would only wait there."""
 
-    def direct(self) -> int:
-        """Return the descriptor of a socket that takes frames of a WebSocket at once; below 0 where `send` must be asked."""
+    @property
+    def wire(self) -> int:
+        """The descriptor of a socket that takes a WebSocket's frames at once; -1 where `send` must be asked."""
 
     def send(self, *parts: bytes, pos: str | None = None) -> None:
         """Put one message together and write it; `pos` is the position it completes, for wires that carry it apart."""

@@ -46,6 +46,8 @@ _AUCTIONS: Final[dict[str, CallAuction]] = {
     "3": "periodic",
     "90": "pre_open",
 }
+# Graded surveillance measure (BSE's "GSM/S+"): 100 is none.
+_GSM_STAGES: Final[dict[str, int | None]] = {"": None, "100": None} | {str(stage): stage for stage in range(7)}
 _SETTLEMENTS: Final[dict[str, Literal[0, 1, 2]]] = {"0": 0, "1": 1, "2": 2}
 _FLAGS: Final = {"Y": True, "1": True, "E": True, "N": False, "0": False, "": False}
 _NOT_GIVEN: Final = "the file does not say which scrips have the closing auction: the SENSEX 30 are assumed"
@@ -129,6 +131,7 @@ def _instrument(row: Row, flagged: bool, unknown: "Counter[str]") -> Instrument:
         call_auction=_auction(row, unknown),
         sector=sector_of(code),
         exclusive=_flag(row, "Rsvd01"),
+        gsm_stage=_gsm_stage(row, unknown),
     )
 
 
@@ -170,6 +173,13 @@ def _settlement(row: Row, unknown: "Counter[str]") -> Literal[0, 1, 2]:
     if given not in _SETTLEMENTS:
         unknown[f"settlement {given!r} is not known: taken as T+1"] += 1
     return _SETTLEMENTS.get(given, 1)
+
+
+def _gsm_stage(row: Row, unknown: "Counter[str]") -> int | None:
+    given = row.optional("TrckgInd")[:20]
+    if given not in _GSM_STAGES:
+        unknown[f"surveillance stage {given!r} is not known: taken as none"] += 1
+    return _GSM_STAGES.get(given)
 
 
 def _auction(row: Row, unknown: "Counter[str]") -> CallAuction:

@@ -1,6 +1,7 @@
 """One of those that answer."""
 
 import asyncio
+import contextlib
 import functools
 from collections.abc import Callable
 from typing import Final
@@ -23,12 +24,14 @@ from bhavcast.flow import relay
 from bhavcast.gateway import pages
 from bhavcast.gateway.access_log import AccessLog
 from bhavcast.gateway.edge import Gate
+from bhavcast.gateway.gateway import Gateway
 from bhavcast.gateway.timekeeper import Timekeeper
 from bhavcast.telemetry.clock import MarketClock, SystemClock
 
 log = structlog.get_logger()
 
 POLL_S: Final = 0.01
+WRITER_WITHIN_S: Final = 5.0
 
 
 async def serve(config: Config, reread: Callable[[], Config]) -> int:
@@ -60,6 +63,7 @@ async def serve(config: Config, reread: Callable[[], Config]) -> int:
     async def welcome() -> None:
         while not (server.started and gateway.fact("feeds")):  # noqa: ASYNC110 - uvicorn tells it by a flag
             await asyncio.sleep(POLL_S)
+        await writer_speaks(gateway)
         settle()
         log.info("a gateway is up", url=own)
         notify(READY="1", STATUS=await summary(gateway))
@@ -80,3 +84,16 @@ async def serve(config: Config, reread: Callable[[], Config]) -> int:
         return await until(stop, work, finish)
     finally:
         await bus.close()
+
+
+async def writer_speaks(gateway: Gateway) -> None:
+    """Wait for a word of the writer, though not for ever.
+
+    What is on the bus at a start may be the board of a market that a writer starting beside this gateway is about to
+    end: it is served meanwhile, and not what the whole system is said to have come up with.
+    """
+    first = gateway.position
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(WRITER_WITHIN_S):
+            while gateway.position == first:  # noqa: ASYNC110 - as often as a person would notice
+                await asyncio.sleep(POLL_S)
