@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from bhavcast.app import boot
 from bhavcast.app import build as building
 from bhavcast.app.build import Parts
 from bhavcast.app.roles import ingest
@@ -77,5 +78,5 @@ def run(arguments: list[str]) -> int:
     """Write until told to stop; return the exit code."""
     folder = Path(os.environ["CHAOS_FOLDER"])
     ingest.build = lambda *given, **options: built(folder, building.build(*given, **options))  # type: ignore[attr-defined]  # what it was imported as
-    building.BOOT_ID = folder / "boot"  # type: ignore[misc]  # the machine of this run
+    boot.BOOT_ID = folder / "boot"  # type: ignore[misc]  # the machine of this run
     return main(["serve", "ingest", *arguments])

@@ -2,13 +2,54 @@
 
 import contextlib
 import fcntl
+import shutil
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+KITE_LOCK = ROOT / "requirements" / "kite.lock"
 WITHIN_S = 100
+
+
+def socketio_client() -> Path:
+    """Return the folder of the program for socket.io-client with its package."""
+    source = HERE / "socketio"
+    home = of_npm("socketio-client", source)
+    shutil.copy(source / "follow.js", home)
+    return home
+
+
+def of_npm(name: str, source: Path) -> Path:
+    """Return a folder with what the lock of `source` names; skip where there is no Node.js."""
+    if shutil.which("node") is None or shutil.which("npm") is None:
+        pytest.skip("node or npm is not here")
+    home = ROOT / "build" / name
+    stamped(
+        home,
+        source / "package-lock.json",
+        ["rm", "-rf", home],
+        ["cp", "-r", source, home],
+        ["npm", "ci", "--prefix", home, "--no-audit", "--no-fund", "--ignore-scripts"],
+    )
+    return home
+
+
+def kite_client() -> Path:
+    """Return the interpreter of the environment that has kiteconnect."""
+    home = ROOT / "build" / "kite-client"
+    interpreter = home / "bin" / "python"
+    stamped(
+        home,
+        KITE_LOCK,
+        [sys.executable, "-m", "venv", "--clear", home],
+        [interpreter, "-m", "pip", "install", "--quiet", "--no-input", "--require-hashes", "-r", KITE_LOCK],
+    )
+    return interpreter
 
 
 def stamped(home: Path, lock: Path, *commands: Sequence[str | Path]) -> None:

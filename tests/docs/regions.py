@@ -2,6 +2,7 @@
 
     <!-- wire subscribe 3-6 -->           lines of a vector under tests/wire
     <!-- http GET /api/feeds -->          an answer of the gateway on the stage; more lines are headers
+    <!-- refusal CODE -->                an answer that is no (tests/docs/refusals.py), with what was asked
     <!-- fields -->, <!-- presets -->     from domain/field.py
     <!-- rules -->                        from guard/rules.py
     <!-- metric NAME -->                  from telemetry/metrics.py
@@ -18,6 +19,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,6 +31,7 @@ from bhavcast.gateway.close_codes import CLOSE_CODES
 from bhavcast.guard.guard import CORRECTION_MS, CORRECTION_TIMES
 from bhavcast.guard.rules import EVERY_KIND, RULES, SCRIPS, SHARES
 from bhavcast.telemetry import metrics
+from tests.docs import refusals
 from tests.docs.stage import Stage
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -101,6 +104,21 @@ def _body(answer: httpx.Response) -> list[str]:
     if "json" not in answer.headers["content-type"]:
         return answer.text.splitlines()
     return json.format(answer.content, indent=2).decode().splitlines()
+
+
+async def _refusal(code: str) -> str:
+    answer = await refusals.answer(code)
+    asked = refusals.REFUSALS[code].asked.decode().split("\r\n")
+    lines = [f"C {_short(line)}" for line in asked if line and line != refusals.NUMBER]
+    lines.append(f"S HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}")
+    lines += [f"S {name}: {value}" for name, value in answer.headers if name in ("allow", "retry-after")]
+    lines += [f"S {name}: {value}" for name, value in answer.headers if name in ("upgrade", "www-authenticate")]
+    told = json.decode(answer.body) | {"request_id": "7f3c2a91-2b"}
+    return block("text", [*lines, *json.format(json.encode(told), indent=2).decode().splitlines()])
+
+
+def _short(line: str) -> str:
+    return line if len(line) < 200 else f"{line[:40]}… ({len(line):,} characters)"
 
 
 async def _fields(_: str) -> str:
@@ -177,6 +195,7 @@ async def _help(rest: str) -> str:
 MAKERS: Final[dict[str, Callable[[str], Awaitable[str]]]] = {
     "wire": _wire,
     "http": _http,
+    "refusal": _refusal,
     "fields": _fields,
     "presets": _presets,
     "rules": _rules,

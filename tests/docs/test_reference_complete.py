@@ -14,6 +14,7 @@ from bhavcast.cli.page import commands_page, names
 from bhavcast.domain.errors import BhavcastError
 from bhavcast.gateway.close_codes import CLOSE_CODES
 from bhavcast.telemetry.metrics import NAMES
+from tests.docs.refusals import OTHERWISE, REFUSALS
 
 HEADING = re.compile(r"^## `([^`]+)`$", re.MULTILINE)
 
@@ -86,3 +87,20 @@ def test_every_setting_says_what_it_means_in_words_and_its_example_is_valid():
             "tls.key": {"BHAVCAST_TLS_CERT": "cert.pem"},
         }.get(setting.name, {})
         load(environ={**others, setting.variable: example})
+
+
+def test_every_error_has_an_example_as_it_is_really_answered(root):
+    page = (root / "docs" / "reference" / "errors.md").read_text(encoding="utf-8")
+    assert error_codes() == REFUSALS.keys() | OTHERWISE.keys(), "in tests/docs/refusals.py"
+    for code in REFUSALS:
+        _, _, section = page.partition(f"\n## `{code}`\n")
+        assert f"<!-- refusal {code} -->" in section.partition("\n## ")[0], f"docs/reference/errors.md: {code}"
+
+
+def test_every_close_code_that_a_conversation_can_bring_about_has_one(root):
+    page = (root / "docs" / "reference" / "close-codes.md").read_text(encoding="utf-8")
+    for each in CLOSE_CODES:
+        _, _, section = page.partition(f"\n## `{each.code}`\n")
+        shown = f"S closes: {each.code} " in section.partition("\n## ")[0]
+        # Both need a gateway that is held up: one whose client does not read, one that does not hear of the market.
+        assert shown or each.name in ("slow", "position_lost"), each

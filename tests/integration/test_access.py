@@ -347,7 +347,7 @@ async def test_an_admin_route_has_its_method():
     async with Venue(keeper=guarded(), control=Told()) as venue:
         answer = await venue.read("/api/admin/drain", OPS_KEY)
         answer.refused(405, "method_not_allowed")
-        assert answer.header("allow") == "POST, OPTIONS"
+        assert answer.header("allow") == "OPTIONS, POST"
         (await post(venue, "/api/admin/feeds/sim/explode", OPS_KEY)).refused(404, "not_found")
         for nothing in ("x", "9" * 20):
             (await post(venue, f"/api/admin/quarantine/{nothing}/release", OPS_KEY)).refused(400, "bad_request")

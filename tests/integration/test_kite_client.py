@@ -10,13 +10,12 @@ from typing import Any
 
 import pytest
 
-from tests.clients.setup import stamped
+from tests.clients.setup import KITE_LOCK, kite_client
 from tests.conftest import ROOT
 from tests.docs.stage import PATIENCE_S
 from tests.integration.venue import Venue
 
 RELIANCE, SENSEX = 128083204, 265
-LOCK = ROOT / "requirements" / "kite.lock"
 
 pytestmark = [pytest.mark.slow]
 
@@ -24,15 +23,7 @@ pytestmark = [pytest.mark.slow]
 @pytest.fixture(scope="session")
 def python() -> Path:
     """The interpreter of the client's environment, made if it is not there or its lock has changed."""
-    home = ROOT / "build" / "kite-client"
-    interpreter = home / "bin" / "python"
-    stamped(
-        home,
-        LOCK,
-        [sys.executable, "-m", "venv", "--clear", home],
-        [interpreter, "-m", "pip", "install", "--quiet", "--no-input", "--require-hashes", "-r", LOCK],
-    )
-    return interpreter
+    return kite_client()
 
 
 class Program:
@@ -136,6 +127,6 @@ async def follow(program: Program, venue: Venue) -> None:
 
 
 def test_the_lock_is_the_clients_own():
-    assert "kiteconnect==" in LOCK.read_text()
+    assert "kiteconnect==" in KITE_LOCK.read_text()
     assert "twisted" not in (ROOT / "requirements" / "run.lock").read_text()
     assert subprocess.run([sys.executable, "-c", "import kiteconnect"], capture_output=True, check=False).returncode

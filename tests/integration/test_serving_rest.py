@@ -403,9 +403,16 @@ async def test_a_preflight_is_answered(venue: Venue):
 
 
 async def test_options_without_a_preflight_name_the_methods(venue: Venue):
-    answer = await venue.ask(request(RELIANCE, method="OPTIONS"))
-    assert answer.status == 204
-    assert "GET" in (answer.header("allow") or "")
+    for target, allowed in (
+        (RELIANCE, "GET, HEAD, OPTIONS"),
+        ("/api/session", "DELETE, GET, HEAD, OPTIONS, POST"),
+        ("/ws", "GET, HEAD, OPTIONS"),
+    ):
+        answer = await venue.ask(request(target, method="OPTIONS"))
+        assert (answer.status, answer.header("allow")) == (204, allowed)
+        refused = await venue.ask(request(target, method="TRACE"))
+        refused.refused(405, "method_not_allowed")
+        assert refused.header("allow") == allowed
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])

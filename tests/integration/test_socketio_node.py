@@ -2,19 +2,15 @@
 
 import asyncio
 import json
-import shutil
 from asyncio.subprocess import PIPE
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.clients.setup import stamped
-from tests.conftest import ROOT
+from tests.clients.setup import socketio_client
 from tests.docs.stage import PATIENCE_S
 from tests.integration.venue import Venue, until
-
-SOURCE = ROOT / "tests" / "clients" / "socketio"
 
 pytestmark = [pytest.mark.slow]
 
@@ -22,18 +18,7 @@ pytestmark = [pytest.mark.slow]
 @pytest.fixture(scope="session")
 def folder() -> Path:
     """The folder of the program with its package, made if it is not there or its lock has changed."""
-    if shutil.which("node") is None or shutil.which("npm") is None:
-        pytest.skip("node or npm is not here")
-    home = ROOT / "build" / "socketio-client"
-    stamped(
-        home,
-        SOURCE / "package-lock.json",
-        ["rm", "-rf", home],
-        ["cp", "-r", SOURCE, home],
-        ["npm", "ci", "--prefix", home, "--no-audit", "--no-fund", "--ignore-scripts"],
-    )
-    shutil.copy(SOURCE / "follow.js", home)
-    return home
+    return socketio_client()
 
 
 async def heard(process: asyncio.subprocess.Process, *wanted: str) -> list[Any]:

@@ -119,8 +119,6 @@ def build(config: Config, clock: Clock | None = None, *, alone: bool = False) ->
     return Parts(config, clock, market, bus, line, journal, recovery, lease, writer)
 
 
-
-
 def _usable(config: Config, found: Recovery) -> tuple[Recovery, int]:
     """Return what is taken over: nothing but the revision where another source spoke last, or a start was asked for."""
     if found.snapshot is None:

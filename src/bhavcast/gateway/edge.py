@@ -50,7 +50,8 @@ EXPOSED: Final = (
     b"RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset"
 )
 _SAFE: Final = ("GET", "HEAD", "OPTIONS")
-_COUNTED: Final = (*_SAFE, "POST", "DELETE", "PUT")
+_SERVED: Final = (*_SAFE, "POST", "DELETE")  # by any route; of another method nobody needs a key to be told so
+_COUNTED: Final = (*_SERVED, "PUT")
 CONFIG: Final = "/config.json"
 WEBSOCKET: Final = "/ws"
 ADMIN: Final = "/api/admin/"
@@ -243,7 +244,8 @@ class Edge:
             seen.route = path
         refused = self._check(scope, headers, strict=stream is not None or method not in _SAFE)
         preflight = method == "OPTIONS" and "access-control-request-method" in headers
-        public = preflight or path in self._pages or path in _PUBLIC or path == WEBSOCKET or self._app is None
+        public = preflight or method not in _SERVED or self._app is None
+        public = public or path in self._pages or path in _PUBLIC or path == WEBSOCKET
         if self._door is None:
             seen.who = ANONYMOUS.name
         elif refused is None:
@@ -264,7 +266,7 @@ class Edge:
             await stream(scope, receive, send)
         elif foreign is not None:
             await foreign.app(scope, receive, send)
-        elif path == WEBSOCKET and self._app is not None:
+        elif path == WEBSOCKET and self._app is not None and method in ("GET", "HEAD"):
             seen.route = path
             await refuse(BadHandshake("expected Connection: Upgrade and Upgrade: websocket", status=426), send)
         elif self._app is not None:

@@ -10,6 +10,7 @@ from litestar.config.app import AppConfig
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException, ValidationException
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.openapi.spec import Components
 
 import bhavcast
 from bhavcast.domain.errors import BadRequest, BhavcastError, MethodNotAllowed, TooLarge, UnknownRoute
@@ -18,7 +19,8 @@ from bhavcast.gateway.access_log import shown
 from bhavcast.gateway.control import Control
 from bhavcast.gateway.gateway import Gateway
 from bhavcast.gateway.routes import health, market, operation, quotes, scrips, sessions, streams
-from bhavcast.gateway.routes.asked import OPENAPI, Asked, count_route
+from bhavcast.gateway.routes.asked import OPENAPI, Asked, allowed, count_route
+from bhavcast.gateway.routes.described import SCHEMES, SIGNED_IN
 
 log = structlog.get_logger()
 
@@ -62,6 +64,8 @@ def build(
             # Not "/": below its path the framework answers whatever is not served with a page of its own.
             path=OPENAPI,
             use_handler_docstrings=True,
+            components=Components(security_schemes=dict(SCHEMES)),
+            security=[*SIGNED_IN, {}],
             render_plugins=[JsonRenderPlugin(path=["/", "/openapi.json"])],
         ),
         request_max_body_size=max_body,
@@ -86,9 +90,8 @@ def _on_http(request: Asked, error: HTTPException) -> Response[bytes]:
     if isinstance(error, NotFoundException):
         return _refused(UnknownRoute(f"nothing is served at {request.url.path[:80]}; see /docs"))
     if isinstance(error, MethodNotAllowedException):
-        path = request.url.path
-        detail = f"expected another method than {request.method} for {path[:80]}"
-        return _refused(MethodNotAllowed(detail, allowed=_allowed(path)))
+        detail = f"expected another method than {request.method} for {request.url.path[:80]}"
+        return _refused(MethodNotAllowed(detail, allowed=allowed((error.headers or {})["allow"].split(", "))))
     if isinstance(error, ValidationException):
         first = error.extra[0] if isinstance(error.extra, list) and error.extra else {}
         key = first.get("key") if isinstance(first, dict) else None
@@ -98,12 +101,6 @@ def _on_http(request: Asked, error: HTTPException) -> Response[bytes]:
     if error.status_code == 413:
         return _refused(TooLarge(error.detail))
     return _refused(BadRequest(error.detail))
-
-
-def _allowed(path: str) -> tuple[str, ...]:
-    if path.startswith("/api/admin/"):
-        return ("POST", "OPTIONS")
-    return ("GET", "HEAD", "OPTIONS", "POST", "DELETE") if path == "/api/session" else ("GET", "HEAD", "OPTIONS")
 
 
 def _on_fault(request: Asked, error: Exception) -> Response[bytes]:

@@ -1,9 +1,11 @@
 """A program for kiteconnect, as anyone would write it: asks, then follows. It runs in an environment of its own.
 
 python follow.py ROOT TOKEN…     one JSON line per thing learned on stdout; "mode MODE TOKEN…" on stdin changes a mode
+KEY in the environment is the access token.
 """
 
 import json
+import os
 import sys
 import threading
 
@@ -11,13 +13,14 @@ from kiteconnect import KiteConnect, KiteTicker
 from kiteconnect.exceptions import KiteException
 
 root, tokens = sys.argv[1], [int(each) for each in sys.argv[2:]]
+key = os.environ.get("KEY", "any")
 
 
 def say(kind, told):
     print(json.dumps([kind, told], default=str), flush=True)
 
 
-kite = KiteConnect(api_key="any", access_token="any", root=root)
+kite = KiteConnect(api_key="any", access_token=key, root=root)
 say("ltp", kite.ltp("BSE:RELIANCE", "BSE:NOBODY"))
 say("ohlc", kite.ohlc(["BSE:500325", "BSE:SENSEX"]))
 say("quote", kite.quote(["BSE:RELIANCE", "BSE:SENSEX"]))
@@ -27,7 +30,7 @@ try:
 except KiteException as error:
     say("refused", [type(error).__name__, error.code, str(error)])
 
-ticker = KiteTicker("any", "any", root=root.replace("http", "ws") + "/kite")
+ticker = KiteTicker("any", key, root=root.replace("http", "ws") + "/kite")
 
 
 def on_connect(ws, response):

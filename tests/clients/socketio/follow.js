@@ -1,11 +1,13 @@
 // A program for socket.io-client, as anyone would write it: follows the symbols it is given, and says what it hears.
 //   node follow.js URL TRANSPORT SYMBOL…       one JSON line per event on stdout; a line on stdin is an event to send
+// KEY in the environment is shown as a header.
 import { createInterface } from "node:readline";
 import { io } from "socket.io-client";
 
 const [url, transport, ...symbols] = process.argv.slice(2);
 const transports = transport === "upgrade" ? ["polling", "websocket"] : [transport];
-const socket = io(url, { transports, reconnection: false });
+const extraHeaders = process.env.KEY ? { "X-API-Key": process.env.KEY } : {};
+const socket = io(url, { transports, extraHeaders, reconnection: false });
 const say = (event, told) => console.log(JSON.stringify([event, told]));
 
 socket.on("connect", () => {

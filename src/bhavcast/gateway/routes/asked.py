@@ -1,8 +1,9 @@
 """What a route has at hand: the request, and the gateway that it is answered from."""
 
+from collections.abc import Iterable
 from typing import Any, Final
 
-from litestar import Request
+from litestar import Request, Response
 
 from bhavcast.domain.errors import Unavailable, UnknownRoute
 from bhavcast.gateway.gateway import Gateway
@@ -23,11 +24,20 @@ def gateway_of(request: Asked) -> Gateway:
     return gateway
 
 
-def count_route(request: Asked) -> None:
-    """Say for metrics and the access log which route it is; run before each."""
+def count_route(request: Asked) -> Response[None] | None:
+    """Say for metrics and the access log which route it is, and answer OPTIONS; run before each."""
     scope: dict[str, Any] = dict(request.scope)
     if scope["path"].startswith(OPENAPI + "/"):
         raise UnknownRoute(f"nothing is served at {scope['path'][:80]}; see /docs")
     seen = scope.get("bhavcast.seen")
     if seen is not None:
         seen.route = scope.get("path_template", "other")
+    if request.method == "OPTIONS":  # the framework's own answer knows only the methods that were registered first
+        methods = next(each.methods for each in request.app.routes if each.path_format == scope["path_template"])
+        return Response(None, status_code=204, headers={"Allow": ", ".join(allowed(methods))})
+    return None
+
+
+def allowed(methods: Iterable[str]) -> tuple[str, ...]:
+    """Return all methods of a route: what can be had can be asked for its head."""
+    return tuple(sorted({*methods, *(("HEAD",) if "GET" in methods else ())}))

@@ -4,9 +4,10 @@ from typing import Annotated, Any, Final
 
 import msgspec
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.openapi.spec import Example
+from litestar.openapi.spec import Example, SecurityScheme
 from litestar.params import Parameter
 
+from bhavcast.access.sessions import COOKIE
 from bhavcast.domain import field
 from bhavcast.gateway import problems
 
@@ -126,10 +127,10 @@ EXAMPLE: Final = {
 POSITION: Final = "20261123T0345Z-9f1c03ab77de5a20:1795405500000123"
 
 
-def text(description: str, media_type: str, example: str) -> ResponseSpec:
-    """Describe an answer that is no JSON."""
+def text(description: str, media_type: str, example: str, container: Any = str) -> ResponseSpec:
+    """Describe an answer that is no JSON; `container` Any: more than a text."""
     return ResponseSpec(
-        data_container=str,
+        data_container=container,
         description=description,
         media_type=media_type,
         examples=[Example(value=example)],
@@ -138,25 +139,46 @@ def text(description: str, media_type: str, example: str) -> ResponseSpec:
 
 
 def responses(container: Any, example: Any, *refusals: int, status: int = 200) -> dict[int, ResponseSpec]:
-    """Describe what a route answers; any may be refused for want of a key, of a role, or of patience."""
-    said = {400: "Bad request", 401: "A key is needed", 403: "Not with this key", 404: "Not found", 409: "Not as it is"}
-    said |= {429: "Too many requests", 503: "Not now"}
-    statuses = sorted({400, 401, 403, 429, *refusals})
+    """Describe what a route answers; any may be refused for want of a key, of a role, of patience, or at the end."""
+    statuses = sorted({400, 401, 403, 429, 503, *refusals})
     return {
         status: ResponseSpec(
             data_container=container, description="OK", examples=[Example(value=example)], generate_examples=False
         ),
-        **{
-            each: ResponseSpec(
-                data_container=Problem,
-                description=said[each],
-                media_type=problems.CONTENT_TYPE,
-                generate_examples=False,
-            )
-            for each in statuses
-        },
+        **{each: refusal(REFUSALS[each]) for each in statuses},
     }
 
+
+def refusal(description: str) -> ResponseSpec:
+    """Describe an answer that is no."""
+    return ResponseSpec(
+        data_container=Problem, description=description, media_type=problems.CONTENT_TYPE, generate_examples=False
+    )
+
+
+REFUSALS: Final = {
+    400: "Bad request",
+    401: "A key is needed",
+    403: "Not with this key",
+    404: "Not found",
+    409: "Not as it is",
+    429: "Too many requests",
+    503: "Not now",
+}
+# How a key is shown. Reading needs none in a house without keys; what operators do always needs one.
+SCHEMES: Final = {
+    "bearer": SecurityScheme(type="http", scheme="bearer", description="A key, as `Authorization: Bearer …`."),
+    "key": SecurityScheme(type="apiKey", name="X-API-Key", security_scheme_in="header", description="A key."),
+    "session": SecurityScheme(
+        type="apiKey",
+        name=COOKIE,
+        security_scheme_in="cookie",
+        description="What POST /api/session gave; a change needs `X-CSRF-Token` too, from the same answer.",
+    ),
+}
+_Schemes = list[dict[str, list[str]]]  # any of them will do
+BY_KEY: Final[_Schemes] = [{"bearer": []}, {"key": []}]
+SIGNED_IN: Final[_Schemes] = [*BY_KEY, {"session": []}]
 
 Symbol = Annotated[str, Parameter(description="Scrip code, BSE id, ISIN or IDX:NAME; case-insensitive.", max_length=64)]
 Fields = Annotated[str | None, Parameter(description="ltp, quote, full, or names of fields with commas between.")]

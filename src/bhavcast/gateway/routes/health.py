@@ -54,7 +54,7 @@ async def live() -> dict[str, Any]:
     return {"status": "live"}
 
 
-@get("/health/ready", tags=["Health"], responses=responses(dict[str, Any], {"status": "ready"}, 503))
+@get("/health/ready", tags=["Health"], responses=responses(dict[str, Any], {"status": "ready"}))
 async def ready(request: Asked) -> dict[str, Any]:
     """200 when requests should be sent here."""
     gateway: Gateway = request.app.state.gateway
@@ -67,7 +67,8 @@ async def ready(request: Asked) -> dict[str, Any]:
     "/metrics",
     tags=["Health"],
     media_type=_EXPOSITION,
-    responses={200: text("OK", _EXPOSITION, "# TYPE bhavcast_rev gauge\nbhavcast_rev 1795405500000123\n")},
+    responses=responses(str, "")
+    | {200: text("OK", _EXPOSITION, "# TYPE bhavcast_rev gauge\nbhavcast_rev 1795405500000123\n")},
 )
 async def metrics(request: Asked) -> bytes:
     """Prometheus text; names in docs/reference/metrics.md. Of all gateways on this port, where there are several."""

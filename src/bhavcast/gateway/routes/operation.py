@@ -9,7 +9,7 @@ from litestar.params import Parameter
 from bhavcast.domain.errors import BadRequest, BhavcastError, Conflict, UnknownRoute
 from bhavcast.gateway.control import Control
 from bhavcast.gateway.routes.asked import Asked
-from bhavcast.gateway.routes.described import responses
+from bhavcast.gateway.routes.described import SIGNED_IN, responses
 from bhavcast.telemetry import log as logs
 
 
@@ -23,6 +23,7 @@ def _control(request: Asked) -> Control:
 @post(
     "/api/admin/drain",
     tags=["Operation"],
+    security=SIGNED_IN,
     status_code=202,
     responses=responses(dict[str, Any], {"state": "draining"}, status=202),
 )
@@ -34,6 +35,7 @@ async def drain(request: Asked) -> dict[str, Any]:
 @post(
     "/api/admin/log-level",
     tags=["Operation"],
+    security=SIGNED_IN,
     status_code=200,
     responses=responses(dict[str, Any], {"level": "debug", "before": "info", "reached": ["gateway", "ingest"]}),
 )
@@ -63,6 +65,7 @@ async def log_level(request: Asked) -> dict[str, Any]:
 @post(
     "/api/admin/feeds/{source:str}/{action:str}",
     tags=["Operation"],
+    security=SIGNED_IN,
     status_code=200,
     responses=responses(dict[str, Any], {"source": "sim", "action": "pause"}, 404, 409),
 )
@@ -83,6 +86,7 @@ async def feed_action(
 @post(
     "/api/admin/quarantine/{entry:str}/release",
     tags=["Operation"],
+    security=SIGNED_IN,
     status_code=200,
     responses=responses(dict[str, Any], {"id": 1795405500000, "symbol": "500325"}, 409),
 )

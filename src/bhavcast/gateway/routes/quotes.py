@@ -55,7 +55,7 @@ def _answer_batch(request: Asked) -> Response[bytes]:
 @get(
     "/api/stock/{symbol:str}",
     before_request=_answer_stock,
-    responses=responses(Quote, EXAMPLE, 404, 409, 503),
+    responses=responses(Quote, EXAMPLE, 404, 409),
     tags=["Quotes"],
 )
 async def stock(request: Asked, symbol: Symbol, fields: Fields = None, depth: DepthLevels = None) -> Response[bytes]:
@@ -66,7 +66,7 @@ async def stock(request: Asked, symbol: Symbol, fields: Fields = None, depth: De
 @get(
     "/api/stocks/batch",
     before_request=_answer_batch,
-    responses=responses(list[Quote | Unanswered] | Changes, [EXAMPLE], 503),  # type: ignore[valid-type]  # made at run time from the table of fields
+    responses=responses(list[Quote | Unanswered] | Changes, [EXAMPLE]),  # type: ignore[valid-type]  # made at run time from the table of fields
     tags=["Quotes"],
 )
 async def batch(

@@ -5,12 +5,13 @@ from typing import Any, Final
 import msgspec
 import structlog
 from litestar import Response, delete, get, post
+from litestar.openapi.datastructures import ResponseSpec
 
 from bhavcast.access.doorkeeper import Visitor, cookie_of
 from bhavcast.access.sessions import COOKIE, LIFE_S
 from bhavcast.domain.errors import NoKey
 from bhavcast.gateway.routes.asked import Asked
-from bhavcast.gateway.routes.described import responses
+from bhavcast.gateway.routes.described import BY_KEY, responses
 
 log = structlog.get_logger()
 
@@ -38,7 +39,13 @@ def _cookie(text: str, life_s: int, *, secure: bool) -> str:
 _SESSION_EXAMPLE: Final = {"name": "desk", "role": "viewer", "csrf": "q0mJc2Zr5c1x3m7wJ0b2fA", "expires_in": LIFE_S}
 
 
-@post("/api/session", tags=["Sessions"], status_code=200, responses=responses(Session, _SESSION_EXAMPLE))
+@post(
+    "/api/session",
+    tags=["Sessions"],
+    status_code=200,
+    security=BY_KEY,
+    responses=responses(Session, _SESSION_EXAMPLE),
+)
 async def sign_in(request: Asked) -> Response[Session]:
     """Exchange a key, sent as a header, for a cookie: a browser cannot put headers on a WebSocket or an EventSource."""
     visitor = _visitor(request)
@@ -58,7 +65,12 @@ async def who_am_i(request: Asked) -> Session:
     return Session(visitor.principal.name, visitor.principal.role, visitor.csrf)
 
 
-@delete("/api/session", tags=["Sessions"], status_code=204)
+@delete(
+    "/api/session",
+    tags=["Sessions"],
+    status_code=204,
+    responses=responses(None, None) | {204: ResponseSpec(data_container=None, description="It is over")},
+)
 async def sign_out(request: Asked) -> Response[None]:
     """End the session, and with it every copy of its cookie."""
     cookie = cookie_of(request.scope["headers"])

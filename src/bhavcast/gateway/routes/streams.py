@@ -3,11 +3,10 @@
 from typing import Annotated, Any, Final
 
 from litestar import get
-from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import HeaderParameter, Parameter
 
 from bhavcast.gateway.protocol import JSON, MAX_HZ, MSGPACK
-from bhavcast.gateway.routes.described import POSITION, DepthLevels, Fields, Problem, responses, text
+from bhavcast.gateway.routes.described import POSITION, REFUSALS, DepthLevels, Fields, refusal, responses, text
 
 _EVENTS: Final = f"""retry: 1000
 
@@ -28,8 +27,8 @@ server {{"t":"u","pos":"{POSITION}","q":[{{"symbol":"500325","current_price":157
 @get(
     "/api/stream",
     tags=["Streams"],
-    responses=responses(dict[str, Any], {}, 503)
-    | {200: text("Events, until either side ends it", "text/event-stream", _EVENTS)},
+    responses=responses(dict[str, Any], {})
+    | {200: text("Events, until either side ends it", "text/event-stream", _EVENTS, Any)},
 )
 async def stream(
     symbols: Annotated[str, Parameter(description="Symbols with commas between; group:A, IDX:SENSEX/members, * too.")],
@@ -53,16 +52,8 @@ async def stream(
     tags=["Streams"],
     responses={
         101: text("The connection speaks WebSocket: messages of both sides, one a line", "text/plain", _TALK),
-        **{
-            status: ResponseSpec(data_container=Problem, description=said, generate_examples=False)
-            for status, said in (
-                (400, "Bad request"),
-                (401, "A key is needed"),
-                (403, "Foreign origin"),
-                (426, "No WebSocket"),
-                (503, "Not now"),
-            )
-        },
+        **{status: refusal(said) for status, said in REFUSALS.items() if status not in (404, 409)},
+        426: refusal("No WebSocket"),
     },
 )
 async def websocket(
