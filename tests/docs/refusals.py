@@ -104,6 +104,7 @@ OTHERWISE: Final = {
     "unknown_source": "an ingest's",
     "unavailable": "before the board is there",
     "internal": "a defect would be needed",
+    "unknown_format": "a command's",
     "bad_file": "a command's",
     "bad_config": "a command's",
     "bad_record": "a command's",

@@ -176,7 +176,7 @@ def _opening(data: bytes) -> None:
 
 def _pointer(data: bytes) -> None:
     found = layout.unpack_pointer(data)
-    assert found is None or found.pack()[:8] == data[:8]
+    assert found is None or layout.unpack_pointer(found.pack()) == found
 
 
 def _records(data: bytes) -> None:
