@@ -223,7 +223,7 @@ async def test_one_that_ends_over_and_over_is_told_in_health_and_metrics_and_the
     assert answer.status_code == 200
     assert any(reason.startswith("ingest ends over and over") for reason in answer.json()["reasons"])
     metrics = (await told(system, "/metrics", lambda answer: True)).text
-    assert 'bhavcast_role_state{role="ingest",state="crash_loop"} 1.0' in metrics
+    assert re.search(r'^bhavcast_role_state\{gateway="[^"]+",role="ingest",state="crash_loop"\} 1\.0$', metrics, re.M)
     assert any("crash_loop=True" in line and "role=ingest" in line for line in system.said)
     (system.data / "bhavcast.toml").unlink()
     await told(system, "/health", lambda answer: answer.json()["status"] == "healthy")
