@@ -377,6 +377,33 @@ async def test_a_record_that_cannot_be_kept_does_not_keep_an_operator_from_actin
         assert any(each["event"] == "not on the audit log" for each in lines)
 
 
+@pytest.mark.parametrize(
+    "target",
+    [
+        "//api/admin/feeds/sim/pause",
+        "/api//admin/feeds/sim/pause",
+        "/api/%2Fadmin/feeds/sim/pause",
+        "%2F/api/admin/feeds/sim/pause",
+        "http://localhost//api/admin/feeds/sim/pause",
+        "/api/admin//feeds/sim/pause",
+        "/api/admin/feeds/sim/pause/",
+        "/api/./admin/feeds/sim/pause",
+        "/x/../api/admin/feeds/sim/pause",
+        "/api/%61dmin/feeds/sim/pause",
+        "/api/%2561dmin/feeds/sim/pause",
+        "/API/admin/feeds/sim/pause",
+        "/api/admin;x/feeds/sim/pause",
+    ],
+)
+@pytest.mark.parametrize("keyed", [False, True])
+async def test_no_way_to_spell_an_admin_route_needs_less_than_its_role(target, keyed):
+    control = Told()
+    async with Venue(keeper=guarded() if keyed else None, control=control) as venue:
+        answer = await post(venue, target, *((DESK_KEY,) if keyed else ()))
+        assert answer.status in (400, 401, 403, 404, 405)
+        assert control.done == []
+
+
 # -- what is done --------------------------------------------------------------------------------------------------------
 
 

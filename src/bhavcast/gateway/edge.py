@@ -280,6 +280,8 @@ class Edge:
         refused = self._gate.check(_one(scope, b"host"), headers.get("origin"), strict=strict)
         if refused is not None:
             return refused
+        if "//" in scope["path"]:  # the framework would take it for another path than the one that is judged here
+            return UnknownRoute(f"nothing is served at {scope['path'][:80]}; see /docs")
         if self._draining() and not scope["path"].startswith("/health"):
             return Draining("the service is shutting down")
         length = int_or_none(headers.get("content-length", "0"))

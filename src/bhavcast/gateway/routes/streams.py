@@ -5,9 +5,12 @@ from typing import Annotated, Any, Final
 from litestar import get
 from litestar.params import HeaderParameter, Parameter
 
+from bhavcast.domain.errors import UnknownRoute
 from bhavcast.gateway.protocol import JSON, MAX_HZ, MSGPACK
 from bhavcast.gateway.routes.described import POSITION, REFUSALS, DepthLevels, Fields, refusal, responses, text
 
+# The framework takes `/ws/` for `/ws`; nothing else gets here.
+_ELSEWHERE: Final = "nothing is served at this path with a slash at its end; see /docs"
 _EVENTS: Final = f"""retry: 1000
 
 data: {{"t":"hello","v":1}}
@@ -43,7 +46,7 @@ async def stream(
 
     Kinds of events and their fields: docs/reference/websocket.md, whose frames these are.
     """
-    raise AssertionError("answered before")
+    raise UnknownRoute(_ELSEWHERE)
 
 
 @get(
@@ -63,7 +66,7 @@ async def websocket(
     ] = None,
 ) -> None:
     """Open a WebSocket: subscribe, change, resume. OpenAPI describes no messages: docs/reference/websocket.md does."""
-    raise AssertionError("answered before")
+    raise UnknownRoute(_ELSEWHERE)
 
 
 ROUTES: Final = (stream, websocket)
