@@ -76,7 +76,7 @@ def program(which: str, desk: Desk) -> str:
     """Return a program in JavaScript; that of the tutorial wants a copy of the library beside it."""
     if which == "reference":
         return shown("JavaScript")
-    for name in ("bhavcast.js", "state.js"):
+    for name in ("bhavcast.js", "state.js", "frames.js"):
         desk.put(name, (ROOT / "web" / "lib" / name).read_text())
     return fenced(TUTORIAL, "js")
 
