@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,8 +20,10 @@ import redis
 import trustme
 
 from bhavcast.bus.address import Address
+from tests.waiting import wait_until
 
 PATIENCE_S = 20.0
+NOT_YET = (redis.RedisError, OSError)
 PASSWORD = "secret-of-the-tests"
 
 
@@ -54,17 +55,6 @@ def free_port() -> int:
                     return port
 
 
-def until(what: Callable[[], Any], why: str) -> Any:
-    """Wait for something that another process does."""
-    end = time.monotonic() + PATIENCE_S
-    while time.monotonic() < end:
-        with contextlib.suppress(redis.RedisError, OSError):
-            if answer := what():
-                return answer
-        time.sleep(0.01)
-    raise AssertionError(f"not within {PATIENCE_S:g} s: {why}")
-
-
 @dataclass
 class Instance:
     """One server process."""
@@ -79,7 +69,7 @@ class Instance:
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(self.command, stdout=log, stderr=log, cwd=self.folder)
         STARTED.append(self)
-        until(self.client.ping, f"{self.command[0]} answers, see {self.folder / 'log'}")
+        wait_until(self.client.ping, f"{self.command[0]} answers, see {self.folder / 'log'}", but=NOT_YET)
         return self
 
     def signal(self, number: int) -> None:
@@ -208,7 +198,9 @@ def sentinel(folder: Path) -> Cast:
     binary = redis_binary()
     port, master = on_port(binary, folder / "0", "--repl-diskless-sync-delay", "0")
     _, replica = on_port(binary, folder / "1", "--replicaof", f"127.0.0.1 {port}")
-    until(lambda: replica.client.info("replication")["master_link_status"] == "up", "the replica follows")
+    wait_until(
+        lambda: replica.client.info("replication")["master_link_status"] == "up", "the replica follows", but=NOT_YET
+    )
     sentinels, ports = [], []
     for number in range(3):
         mine = free_port()
@@ -222,7 +214,7 @@ def sentinel(folder: Path) -> Cast:
         sentinels.append(one.start())
         ports.append(mine)
     for one in sentinels:
-        until(partial(_is_complete, one), "the Sentinels know each other")
+        wait_until(partial(_is_complete, one), "the Sentinels know each other", but=NOT_YET)
     hosts = ",".join(f"127.0.0.1:{each}" for each in ports)
     return Cast(Address.parse(f"redis+sentinel://{hosts}/board"), [master, replica], sentinels)
 
@@ -248,7 +240,7 @@ def cluster(folder: Path) -> Cast:
     nodes = [f"127.0.0.1:{port}" for port, _ in made]
     subprocess.run([cli, "--cluster", "create", *nodes, "--cluster-yes"], check=True, capture_output=True, timeout=60)
     for _, node in made:
-        until(partial(_is_whole, node), "the cluster is whole")
+        wait_until(partial(_is_whole, node), "the cluster is whole", but=NOT_YET)
     return Cast(Address.parse(f"redis+cluster://{','.join(nodes)}"), [node for _, node in made])
 
 

@@ -15,6 +15,7 @@ from bhavcast.domain.instrument import Instrument
 from bhavcast.domain.session import class_of
 from bhavcast.domain.tick import Batch, FeedState, Source, Tick
 from bhavcast.domain.universe import Universe
+from bhavcast.feeds.supervisor import Supervised
 from bhavcast.flow import Ingest, ingest, recover
 from bhavcast.guard.guard import Guard
 from bhavcast.journal import reader
@@ -115,6 +116,18 @@ class Line:
     async def start(self) -> "Line":
         found = reader.recover(self.folder, self.boot_id)
         await recover(self.line, found, self.writer)
+        return self
+
+    def supervised(self) -> "Line":
+        """Let its feed be one that can be paused, and begins anew at once when it fails."""
+        self.line.feed = Supervised(
+            lambda: Script(self),
+            SOURCE,
+            clock=self.clock,
+            now_ms=self.market.now_ms,
+            ticks_due=lambda at: True,
+            chance=lambda: 1.0,
+        )
         return self
 
     def found(self) -> reader.Recovery:

@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import pytest
 from tests.clients.setup import HERE as CLIENTS
 from tests.clients.setup import kite_client, socketio_client
 from tests.system import System
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.slow]
 
@@ -95,13 +95,6 @@ def system(tmp_path: Path) -> Iterator[System]:
     running.end()
 
 
-def until(true: Callable[[], bool], what: Callable[[], object]) -> None:
-    ends = time.monotonic() + PATIENCE_S
-    while not true():
-        assert time.monotonic() < ends, what()
-        time.sleep(0.02)
-
-
 def test_five_clients_follow_one_scrip_and_agree(system: System, tmp_path: Path) -> None:
     chromium = next(
         (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
@@ -133,14 +126,14 @@ def test_five_clients_follow_one_scrip_and_agree(system: System, tmp_path: Path)
     try:
         for name, (command, reading, folder) in programs.items():
             followers[name] = Follower(command, key, reading, folder)
-        until(
+        wait_until(
             lambda: all(len(each.prices) >= PRICES for each in followers.values()),
             lambda: {name: len(each.prices) for name, each in followers.items()},
         )
         with httpx.Client(base_url=system.url, headers={"X-API-Key": key}, trust_env=False) as http:
             assert http.post("/api/admin/feeds/sim/pause").status_code == 200
 
-            until(
+            wait_until(
                 lambda: http.get("/api/feeds").json()["feeds"]["sim"]["state"] == "paused",
                 lambda: http.get("/api/feeds").text,
             )
@@ -151,7 +144,7 @@ def test_five_clients_follow_one_scrip_and_agree(system: System, tmp_path: Path)
                 true["rev"] = http.get(f"/api/stock/{SCRIP}").json()["rev"]
                 return all(each.quote.items() <= true.items() for each in followers.values())
 
-            until(agreed, lambda: (true, {name: each.quote for name, each in followers.items()}))
+            wait_until(agreed, lambda: (true, {name: each.quote for name, each in followers.items()}))
         # Each interface told what it can tell.
         assert {name: sorted(each.quote) for name, each in followers.items()} == {
             "socket.io-client": ["price"],

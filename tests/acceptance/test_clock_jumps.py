@@ -10,7 +10,6 @@ import json
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from bhavcast.client.events import Reset
 from bhavcast.client.stream import Client
 from tests.redis_servers import valkey_binary
 from tests.system import BHAVCAST, System
+from tests.waiting import until
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.slow, pytest.mark.timeout(280)]
 
@@ -33,10 +33,6 @@ JUMPS = (-HOUR, 0, HOUR, 0, -DAY, 0, DAY, 0)  # offsets of the wall clock, one a
 
 
 def library() -> Path:
-    if not os.environ.get("CLOCKS"):
-        pytest.skip(
-            "asked for by CLOCKS=1: the processes it kills leave shared memory, on which a later run may stumble"
-        )
     found = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
     if not found:
         pytest.skip("libfaketime is missing (on Debian and Ubuntu: apt install libfaketime)")
@@ -52,6 +48,8 @@ class Machine:
             "LD_PRELOAD": str(library()),
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
             "FAKETIME_NO_CACHE": "1",
+            # Shared memory goes by process id, and what was killed leaves it to whoever gets that id next.
+            "FAKETIME_DISABLE_SHM": "1",
             "FAKETIME_TIMESTAMP_FILE": str(self._file),
         }
         self.set(0)
@@ -68,8 +66,13 @@ class Observer:
 
     def __init__(self, system: System, key: str) -> None:
         self.client = Client(system.stream, hz=0, headers={"X-API-Key": key}, sleep=lambda _: asyncio.sleep(0.1))
+        self._system = system
         self.revs: list[int] = []
         self.resets = self.connects = 0
+
+    async def hears_more(self, otherwise: str) -> None:
+        heard = len(self.revs)
+        await until(lambda: len(self.revs) > heard + 3, lambda: f"{otherwise}\n{tail(self._system)}")
 
     async def listen(self) -> None:
         await self.client.subscribe("*")
@@ -109,11 +112,8 @@ def keys(system: System) -> dict[str, str]:
     }
 
 
-async def until(true, why: str, system: System) -> None:
-    ends = time.monotonic() + PATIENCE_S
-    while not true():
-        assert time.monotonic() < ends, why + "\n" + "\n".join(system.said[-30:])
-        await asyncio.sleep(0.02)
+def tail(system: System) -> str:
+    return "\n".join(system.said[-30:])
 
 
 async def ask(system: System, path: str, **headers: str) -> httpx.Response:
@@ -123,16 +123,12 @@ async def ask(system: System, path: str, **headers: str) -> httpx.Response:
 
 async def all_is_well(system: System, key: str) -> None:
     """It is healthy, hears its own canary of now, has no orphan, and says no age below zero."""
-    ends = time.monotonic() + PATIENCE_S
-    answer = None
-    while time.monotonic() < ends:
-        with contextlib.suppress(httpx.HTTPError):
-            answer = await ask(system, "/health", **{"x-api-key": key})
-            if answer.json()["status"] == "healthy":
-                break
-        await asyncio.sleep(0.05)
-    else:
-        raise AssertionError(f"{answer and answer.text}\n" + "\n".join(system.said[-30:]))
+
+    async def healthy() -> bool:
+        answer = await ask(system, "/health", **{"x-api-key": key})
+        return bool(answer.json()["status"] == "healthy")
+
+    await until(healthy, lambda: tail(system), but=(httpx.HTTPError, ValueError))
     quote = await ask(system, "/api/stock/500325", **{"x-api-key": key})
     assert quote.status_code == 200
     assert int(quote.headers["x-bhavcast-age-ms"]) >= 0
@@ -163,14 +159,11 @@ async def test_a_jump_of_the_wall_clock_breaks_nothing(stopped, machine, clock):
     listening = asyncio.create_task(observer.listen())
     folder = embedded.run_folder(stopped.data)
     try:
-        await until(lambda: len(observer.revs) > 3, "nothing was heard", stopped)
+        await observer.hears_more("nothing was heard")
         before = {name: role["pid"] for name, role in supervise.read(folder).items()}
         for offset in JUMPS:
             machine.set(offset)
-            heard = len(observer.revs)
-            await until(
-                lambda n=heard: len(observer.revs) > n + 3, f"the stream stands still at {offset:+d} s", stopped
-            )
+            await observer.hears_more(f"the stream stands still at {offset:+d} s")
             await all_is_well(stopped, key)
             # An expiry is a moment of wall time; a session is a length of time.
             expired = (await ask(stopped, "/api/session", **{"x-api-key": made["short"]})).status_code

@@ -5,7 +5,7 @@ import contextlib
 import random
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from bhavcast.client.stream import Client
 from tests.integration.test_cli import call, error_of
 from tests.reference_files import master_file, scrip
 from tests.system import Rows, System
+from tests.waiting import until
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.slow]
 
@@ -85,12 +86,23 @@ class Watcher:
             await asyncio.sleep(0.05)
 
 
+async def heard(true: Callable[[], bool], listening: asyncio.Task[None]) -> None:
+    """Wait for it, unless whoever listens has failed: that is raised."""
+
+    def so() -> bool:
+        if listening.done():
+            listening.result()
+        return true()
+
+    await until(so)
+
+
 @contextlib.asynccontextmanager
 async def watching(system: System, *, binary: bool = False):
     watcher = Watcher(system, binary=binary)
     listening = asyncio.create_task(watcher.listen())
     try:
-        await until(lambda: watcher.synced > 0, listening)
+        await heard(lambda: watcher.synced > 0, listening)
         yield watcher, listening
     finally:
         listening.cancel()
@@ -99,25 +111,14 @@ async def watching(system: System, *, binary: bool = False):
         await watcher.client.aclose()
 
 
-async def until(true, *tasks: asyncio.Task) -> None:
-    """Wait for something another process has to do."""
-    ends = time.monotonic() + PATIENCE_S
-    while not true():
-        for task in tasks:
-            if task.done():
-                task.result()
-        assert time.monotonic() < ends, "it did not happen in time"
-        await asyncio.sleep(0.02)
-
-
 async def test_after_a_kill_at_any_moment_the_board_is_the_same_and_clients_resume(system):
     chance = random.Random(20261123)
     async with watching(system) as (watcher, listening):
         for kill in range(1, 4):
             enough = len(watcher.seen) + chance.randrange(20, 250)
-            await until(lambda: len(watcher.seen) > enough, listening)  # noqa: B023 - awaited within the turn
+            await heard(lambda: len(watcher.seen) > enough, listening)  # noqa: B023 - awaited within the turn
             await asyncio.to_thread(system.end)
-            await until(lambda: not watcher.client.connected, listening)
+            await heard(lambda: not watcher.client.connected, listening)
             last = watcher.last
             await asyncio.to_thread(system.up)
             rows = await system.rest(sorted(last))
@@ -126,7 +127,7 @@ async def test_after_a_kill_at_any_moment_the_board_is_the_same_and_clients_resu
                 assert rows[symbol]["rev"] >= quote["rev"]
                 if rows[symbol]["rev"] == quote["rev"]:
                     assert rows[symbol] == quote
-            await until(lambda: len(watcher.recovered) == kill, listening)  # noqa: B023 - awaited within the turn
+            await heard(lambda: len(watcher.recovered) == kill, listening)  # noqa: B023 - awaited within the turn
             await watcher.ends_equal(system)
     assert len(set(watcher.epochs)) == 1, "nothing was lost, so it is the same epoch"
     assert watcher.recovered == [True, True, True]
@@ -141,7 +142,7 @@ async def test_a_signal_stops_it_cleanly_and_a_start_goes_on(system, number):
         await asyncio.to_thread(system.up)
         rows = await system.rest(sorted(last))
         assert all(rows[symbol]["rev"] >= quote["rev"] for symbol, quote in last.items())
-        await until(lambda: watcher.recovered == [True], listening)
+        await heard(lambda: watcher.recovered == [True], listening)
         await watcher.ends_equal(system)
     assert len(set(watcher.epochs)) == 1
 
@@ -170,10 +171,10 @@ async def test_an_import_wanted_now_begins_an_epoch_on_the_running_system(system
         done = await asyncio.to_thread(call, *arguments)
         assert done.returncode == 0, done.stderr
         assert "in a new epoch" in done.stderr
-        await until(lambda: watcher.resets == 1 and watcher.client.position is not None, listening)
+        await heard(lambda: watcher.resets == 1 and watcher.client.position is not None, listening)
         assert len(set(watcher.epochs)) == 2
         answer = await system.quote("BROUGHTIN")
         # The simulator trades it from then on; whoever asks before its first trade is told so.
         assert answer.status_code == 200 or answer.json()["code"] == "no_data_yet", answer.text
-        await until(lambda: len(watcher.client.quotes) >= 200, listening)
+        await heard(lambda: len(watcher.client.quotes) >= 200, listening)
         await watcher.ends_equal(system)

@@ -11,6 +11,7 @@ import socket
 import stat
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from bhavcast.client.events import Reset
 from bhavcast.client.stream import Client
 from tests.integration.test_cli import call, error_of
 from tests.system import System
+from tests.waiting import until
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.slow]
 
@@ -57,25 +59,24 @@ def pid(system: System, role: str) -> int:
     return found
 
 
-async def until(true) -> None:
-    ends = time.monotonic() + PATIENCE_S
-    while not true():
-        assert time.monotonic() < ends, "it did not happen in time"
-        await asyncio.sleep(0.02)
+def is_up_anew(system: System, role: str, before: int) -> bool:
+    found = roles(system)[role]
+    return bool(found["state"] == "up" and found["pid"] != before)
 
 
 async def told(system: System, path: str, want) -> httpx.Response:
     """Ask on new connections, which come to one gateway or another, until the answer is as wanted."""
-    ends = time.monotonic() + PATIENCE_S
     last: httpx.Response | None = None
-    while time.monotonic() < ends:
-        with contextlib.suppress(httpx.HTTPError):
-            async with httpx.AsyncClient(trust_env=False) as http:
-                last = await http.get(f"{system.url}{path}")
-            if want(last):
-                return last
-        await asyncio.sleep(0.05)
-    raise AssertionError(f"{path} never was as wanted; at last {None if last is None else last.text}")
+
+    async def wanted() -> httpx.Response | None:
+        nonlocal last
+        async with httpx.AsyncClient(trust_env=False) as http:
+            last = await http.get(f"{system.url}{path}")
+        return last if want(last) else None
+
+    not_yet = (httpx.HTTPError,)
+    answer: httpx.Response = await until(wanted, lambda: f"{path}; at last {last and last.text}", but=not_yet)
+    return answer
 
 
 async def moves(system: System) -> None:
@@ -123,7 +124,7 @@ async def test_a_browser_that_signs_in_at_one_gateway_is_known_to_all_and_signed
     for role in ("gateway-1", "gateway-2"):
         before = pid(stopped, role)
         os.kill(before, signal.SIGKILL)
-        await until(lambda r=role, b=before: roles(stopped)[r]["state"] == "up" and roles(stopped)[r]["pid"] != b)
+        await until(partial(is_up_anew, stopped, role, before))
     assert (await ask("GET", cookie=cookie)).status_code == 200, "gateways that were started anew know it too"
     out = await ask("DELETE", cookie=cookie, **{"x-csrf-token": signed_in.json()["csrf"]})
     assert out.status_code == 204
@@ -171,7 +172,7 @@ async def test_after_a_kill_of_any_process_the_system_is_whole_again_and_no_clie
         before = pid(system, role)
         os.kill(before, signal.SIGKILL)
         began = time.monotonic()
-        await until(lambda: roles(system)[role]["state"] == "up" and roles(system)[role]["pid"] != before)
+        await until(partial(is_up_anew, system, role, before))
         await moves(system)
         await told(system, "/health", lambda answer: answer.json()["status"] == "healthy")
         heard = len(revs)
@@ -254,14 +255,12 @@ async def test_an_operator_reaches_the_ingest_through_any_gateway(stopped):
         return answer.json()
 
     async def feed_is(state: str) -> None:
-        ends = time.monotonic() + PATIENCE_S
-        while True:
+        async def so() -> bool:
             async with httpx.AsyncClient(trust_env=False, headers=headers) as http:
                 answer = await http.get(f"{system.url}/api/feeds")
-            if answer.json()["feeds"]["sim"]["state"] == state:
-                return
-            assert time.monotonic() < ends, answer.text
-            await asyncio.sleep(0.05)
+            return bool(answer.json()["feeds"]["sim"]["state"] == state)
+
+        await until(so, f"the feed is {state}")
 
     await feed_is("live")
     assert await ask("POST", "feeds/sim/pause", 200) == {"source": "sim", "action": "pause"}
@@ -279,7 +278,7 @@ async def test_an_operator_reaches_the_ingest_through_any_gateway(stopped):
 
     before = pid(system, "ingest")
     os.kill(before, signal.SIGKILL)
-    await until(lambda: roles(system)["ingest"]["state"] == "up" and pid(system, "ingest") != before)
+    await until(partial(is_up_anew, system, "ingest", before))
     await ask("POST", "feeds/sim/pause", 200)
     await feed_is("paused")
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
@@ -18,6 +18,7 @@ from bhavcast.telemetry.clock import Clock, ManualClock, SystemClock
 from tests.conformance.test_bus import EPOCH, OTHER, change, message, snapshot, take
 from tests.proxy import Proxy
 from tests.redis_servers import Cast, running
+from tests.waiting import until
 
 STREAM, BOARD, TOKEN, LEASE = ("{bhavcast}:" + key for key in ("stream", "board", "token", "lease"))
 
@@ -50,13 +51,6 @@ async def linked(bus: RedisBus, link: str) -> None:
         async for told in bus.links():
             if told == link:
                 return
-
-
-async def until(look: Callable[[], Awaitable[object]], expected: object) -> None:
-    """Wait for what Redis does by itself."""
-    async with asyncio.timeout(20):
-        while await look() != expected:  # noqa: ASYNC110 - another process tells nobody
-            await asyncio.sleep(0.01)
 
 
 # -- the writer -----------------------------------------------------------------------------------------------------------
@@ -343,10 +337,10 @@ async def test_a_reader_that_finds_no_epoch_looks_for_another_server_after_a_whi
     clock = ManualClock()
     async with proxy, bus_on(Address.parse(f"unix://{path}"), clock) as reader, bus_on(cast.address) as writer:
         asked = asyncio.create_task(reader.snapshot())
-        connects = lambda: asyncio.sleep(0, reader.follower._server.connects)  # noqa: E731 - looked at by `until`
-        await until(connects, 1)
+        server = reader.follower._server
+        await until(lambda: server.connects == 1)
         clock.advance(SILENT_S)
-        await until(connects, 2)
+        await until(lambda: server.connects == 2)
         await begun(writer)
         async with asyncio.timeout(20):
             assert (await asked).epoch == EPOCH
@@ -355,7 +349,11 @@ async def test_a_reader_that_finds_no_epoch_looks_for_another_server_after_a_whi
 async def test_what_is_wanted_expires(cast):
     bus = RedisBus(cast.address, SystemClock(), want_ms=30)
     await bus.want("a", frozenset({"500325"}))
-    await until(bus.wanted, frozenset())
+
+    async def nothing() -> bool:
+        return await bus.wanted() == frozenset()
+
+    await until(nothing)
     await bus.close()
 
 

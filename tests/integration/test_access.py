@@ -22,7 +22,8 @@ from bhavcast.telemetry import log as logs
 from bhavcast.telemetry.clock import ManualClock
 from tests.docs.stage import EPOCH, PATIENCE_S, Still
 from tests.integration.test_flow import MONDAY, traded
-from tests.integration.venue import DESK, STRANGER, Answer, Venue, request, until
+from tests.integration.venue import DESK, STRANGER, Answer, Venue, request
+from tests.waiting import until
 
 VIEWER = Key(id="1", name="desk", role="viewer", sha256=digest("desk-key"), created=0)
 OPERATOR = Key(id="2", name="ops", role="operator", sha256=digest("ops-key"), created=0)

@@ -15,7 +15,8 @@ from bhavcast.gateway.hot import BATCH, HotProtocol
 from bhavcast.gateway.session import Session
 from tests.docs.stage import PATIENCE_S
 from tests.integration.test_serving_stream import Ear, ear
-from tests.integration.venue import Line, Venue, request, until
+from tests.integration.venue import Line, Venue, request
+from tests.waiting import until
 
 HOT = request("/api/stock/500325")
 COLD = request("/api/market/breadth")

@@ -1,6 +1,5 @@
 """The lease while the wall clock of Redis jumps: its holder keeps it, and whoever stands by waits no longer for it."""
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -12,6 +11,7 @@ from bhavcast.domain.errors import NotTheWriter
 from bhavcast.telemetry.clock import SystemClock
 from tests.acceptance.test_clock_jumps import JUMPS, Machine
 from tests.redis_servers import Cast, on_socket, valkey_binary
+from tests.waiting import until
 
 pytestmark = [pytest.mark.slow]
 LEASE = "{bhavcast}:lease"
@@ -46,23 +46,22 @@ async def buses(cast) -> AsyncIterator[tuple[RedisBus, RedisBus]]:
 
 async def led(bus: RedisBus, writer: str) -> Lead:
     """Ask until it is granted."""
-    async with asyncio.timeout(PATIENCE_S):
-        while True:
-            try:
-                return await bus.lead(Claim(writer))
-            except NotTheWriter:
-                await asyncio.sleep(0.1)
+    lead: Lead = await until(lambda: bus.lead(Claim(writer)), but=(NotTheWriter,))
+    return lead
 
 
 async def renewed(cast: Cast) -> None:
     """Wait until the lease has been renewed once more: then more of it is left than before, and no more than its length."""
     [server] = cast.servers
-    left, now = LEASE_MS, server.client.pttl(LEASE)
-    async with asyncio.timeout(PATIENCE_S):
-        while not left < now <= LEASE_MS:
-            left = now if now <= LEASE_MS else 0  # what the clock has lengthened or ended waits for its renewal, too
-            await asyncio.sleep(0.01)
-            now = server.client.pttl(LEASE)
+    left = LEASE_MS
+
+    def more() -> bool:
+        nonlocal left
+        before, now = left, server.client.pttl(LEASE)
+        left = now if now <= LEASE_MS else 0  # what the clock has lengthened or ended waits for its renewal, too
+        return before < now <= LEASE_MS
+
+    await until(more)
 
 
 async def test_the_holder_keeps_it_at_every_jump_and_nobody_else_gets_it(cast, machine, buses):
@@ -87,11 +86,8 @@ async def test_the_lease_of_one_who_is_dead_does_not_outlive_it_because_the_cloc
     await renewed(cast)
     await holder.publisher.stop()  # as SIGKILL would: the lease stays
     machine.set(offset)
-    async with asyncio.timeout(
-        PATIENCE_S
-    ):  # by the new clock it would stand for as long; Redis asks for the time now and then
-        while cast.servers[0].client.pttl(LEASE) <= LEASE_MS:  # noqa: ASYNC110 - another process has no event of ours
-            await asyncio.sleep(0.001)
+    # By the new clock it would stand for as long; Redis asks for the time now and then.
+    await until(lambda: cast.servers[0].client.pttl(LEASE) > LEASE_MS)
     lead = await led(other, "two")
     assert lead.token > 1
     assert not lead.continues

@@ -20,18 +20,18 @@ from bhavcast.client.events import Link
 from bhavcast.client.stream import Client
 from bhavcast.domain import field
 from bhavcast.domain.errors import Conflict
-from bhavcast.feeds.supervisor import Supervised
 from bhavcast.gateway.websocket import WebSocket
 from tests.integration.test_redis_line import Reader, Writer, _quiet
 from tests.integration.venue import Venue
 from tests.proxy import Proxy
 from tests.redis_servers import running
-from tests.scripted_line import SOURCE, Line, Script
+from tests.scripted_line import Line
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 
 PATIENCE_S = 30.0
-GONE = (OSError, EOFError, ConnectionClosed, InvalidHandshake, TimeoutError)
+GONE = (OSError, EOFError, ConnectionClosed, InvalidHandshake, TimeoutError, httpx.HTTPError)
 FAULTS: dict[str, Callable[[Proxy], None]] = {
     "delayed": lambda wire: wire.slow_down(delay_s=0.1),
     "throttled": lambda wire: wire.slow_down(rate=4000.0),
@@ -41,12 +41,6 @@ FAULTS: dict[str, Callable[[Proxy], None]] = {
     "half closed towards the server": lambda wire: wire.half_close("server"),
     "half closed towards the client": lambda wire: wire.half_close("client"),
 }
-
-
-async def until(true: Callable[[], object]) -> None:
-    async with asyncio.timeout(PATIENCE_S):
-        while not true():  # noqa: ASYNC110 - states of the product and of other processes, which have no events for tests
-            await asyncio.sleep(0.005)
 
 
 class World(Protocol):
@@ -200,15 +194,7 @@ class ControlSocket:
     @classmethod
     @contextlib.asynccontextmanager
     async def open(cls, folder: Path) -> AsyncIterator["ControlSocket"]:
-        line = await Line(folder / "journal", "2026-11-23 09:15:05").start()
-        line.line.feed = Supervised(
-            lambda: Script(line),
-            SOURCE,
-            clock=line.clock,
-            now_ms=line.market.now_ms,
-            ticks_due=lambda at: True,
-            chance=lambda: 1.0,
-        )
+        line = (await Line(folder / "journal", "2026-11-23 09:15:05").start()).supervised()
         ingest, behind = folder / "ingest", folder / "gateway"
         ingest.mkdir()
         behind.mkdir()
@@ -278,89 +264,83 @@ class OfWebSocket:
             await client.aclose()
 
 
-class OfEvents:
+class Returning:
+    """One whose protocol has no way of its own to come again."""
+
+    def __init__(self) -> None:
+        self.volume = self.losses = 0
+
+    async def run(self, url: str) -> None:
+        while True:
+            with contextlib.suppress(*GONE):
+                await self.visit(url)
+            self.losses += 1
+            await asyncio.sleep(0.02)  # or it would knock at a closed door as fast as it can
+
+    async def visit(self, url: str) -> None:
+        """Follow until the line is lost."""
+        raise AssertionError("each protocol has its own")
+
+
+class OfEvents(Returning):
     """Server-Sent Events, as a browser would follow them."""
 
     def __init__(self) -> None:
-        self.volume = self.losses = 0
+        super().__init__()
+        self._last: dict[str, str] = {}
 
-    async def run(self, url: str) -> None:
-        last: dict[str, str] = {}
-        while True:
-            try:
-                async with (
-                    httpx.AsyncClient(trust_env=False, timeout=2.0) as http,
-                    http.stream(
-                        "GET", f"{url}/api/stream", params={"symbols": "500325", "hz": "0"}, headers=last
-                    ) as told,
-                ):
-                    async for line in told.aiter_lines():
-                        if line.startswith("id: "):
-                            last = {"Last-Event-ID": line.removeprefix("id: ")}
-                        self.volume = _volume(line, '"volume":', self.volume)
-            except httpx.HTTPError:
-                pass
-            self.losses += 1
-            await asyncio.sleep(0.02)
+    async def visit(self, url: str) -> None:
+        asked = {"symbols": "500325", "hz": "0"}
+        async with (
+            httpx.AsyncClient(trust_env=False, timeout=2.0) as http,
+            http.stream("GET", f"{url}/api/stream", params=asked, headers=self._last) as told,
+        ):
+            async for line in told.aiter_lines():
+                if line.startswith("id: "):
+                    self._last = {"Last-Event-ID": line.removeprefix("id: ")}
+                self.volume = _volume(line, '"volume":', self.volume)
 
 
-class OfSocketIo:
+def on_websocket(url: str, path: str) -> connect:
+    return connect(
+        url.replace("http", "ws", 1) + path, compression=None, proxy=None, open_timeout=2.0, close_timeout=0.1
+    )
+
+
+class OfSocketIo(Returning):
     """Socket.IO over a WebSocket; it has no volume, so the price stands for it."""
 
-    def __init__(self) -> None:
-        self.volume = self.losses = 0
-
-    async def run(self, url: str) -> None:
-        address = url.replace("http", "ws", 1) + "/socket.io/?EIO=4&transport=websocket"
-        while True:
-            with contextlib.suppress(*GONE):
-                async with connect(address, compression=None, proxy=None, open_timeout=2.0, close_timeout=0.1) as wire:
-                    await wire.send("40")
-                    await wire.send('42["subscribe",{"symbols":["500325"]}]')
-                    while True:
-                        async with asyncio.timeout(2.0):
-                            self.volume = _volume(str(await wire.recv()), '"price":', self.volume)
-            self.losses += 1
-            await asyncio.sleep(0.02)
+    async def visit(self, url: str) -> None:
+        async with on_websocket(url, "/socket.io/?EIO=4&transport=websocket") as wire:
+            await wire.send("40")
+            await wire.send('42["subscribe",{"symbols":["500325"]}]')
+            while True:
+                async with asyncio.timeout(2.0):
+                    self.volume = _volume(str(await wire.recv()), '"price":', self.volume)
 
 
-class OfKite:
+class OfKite(Returning):
     """The Kite ticker, whose packets begin with token and price."""
 
-    def __init__(self) -> None:
-        self.volume = self.losses = 0
-
-    async def run(self, url: str) -> None:
-        address = url.replace("http", "ws", 1) + "/kite?api_key=any&access_token=any"
-        while True:
-            with contextlib.suppress(*GONE):
-                async with connect(address, compression=None, proxy=None, open_timeout=2.0, close_timeout=0.1) as wire:
-                    await wire.send('{"a":"mode","v":["ltp",[128083204]]}')
-                    while True:
-                        async with asyncio.timeout(3.0):  # its heartbeats come every 2 s
-                            frame = await wire.recv()
-                        if isinstance(frame, bytes) and len(frame) >= 12:
-                            self.volume = int.from_bytes(frame[8:12])
-            self.losses += 1
-            await asyncio.sleep(0.02)
+    async def visit(self, url: str) -> None:
+        async with on_websocket(url, "/kite?api_key=any&access_token=any") as wire:
+            await wire.send('{"a":"mode","v":["ltp",[128083204]]}')
+            while True:
+                async with asyncio.timeout(3.0):  # its heartbeats come every 2 s
+                    frame = await wire.recv()
+                if isinstance(frame, bytes) and len(frame) >= 12:
+                    self.volume = int.from_bytes(frame[8:12])
 
 
-class OfHttp:
+class OfHttp(Returning):
     """One who asks again and again on a connection that is kept."""
 
-    def __init__(self) -> None:
-        self.volume = self.losses = 0
-
-    async def run(self, url: str) -> None:
-        while True:
-            try:
-                async with httpx.AsyncClient(trust_env=False, timeout=2.0) as http:
-                    while True:
-                        answer = await http.get(f"{url}/api/stock/500325")
-                        self.volume = answer.json()["volume"]
-                        await asyncio.sleep(0.005)
-            except httpx.HTTPError:
-                self.losses += 1
+    async def visit(self, url: str) -> None:
+        async with httpx.AsyncClient(trust_env=False, timeout=2.0) as http:
+            while True:
+                answer = await http.get(f"{url}/api/stock/500325")
+                self.volume = answer.json()["volume"]
+                await asyncio.sleep(0.005)  # two hundred times a second is enough to notice
 
 
 def _volume(text: str, name: str, before: int) -> int:

@@ -20,8 +20,9 @@ from bhavcast.domain.change import Message
 from bhavcast.domain.errors import NotTheWriter, Unavailable
 from bhavcast.flow import relay
 from bhavcast.telemetry.clock import SystemClock
-from tests.redis_servers import Cast, on_port, redis_binary, running, until
+from tests.redis_servers import Cast, on_port, redis_binary, running
 from tests.scripted_line import Line, moment
+from tests.waiting import wait_until
 
 START = "2026-11-23 10:00:00"
 LEASE, STREAM, TOKEN = "{bhavcast}:lease", "{bhavcast}:stream", "{bhavcast}:token"
@@ -205,7 +206,7 @@ async def test_an_orphan_goes_on_for_its_journal_says_so_and_comes_back_with_a_n
 async def test_an_orphan_comes_back_though_a_replica_does_not_answer(cast, tmp_path):
     port, master = on_port(redis_binary(), tmp_path / "master", "--repl-diskless-sync-delay", "0")
     _, replica = on_port(redis_binary(), tmp_path / "replica", "--replicaof", f"127.0.0.1 {port}")
-    until(lambda: replica.client.info("replication")["master_link_status"] == "up", "the replica follows")
+    wait_until(lambda: replica.client.info("replication")["master_link_status"] == "up", "the replica follows")
     writer = await Writer(Cast(Address.parse(f"redis://127.0.0.1:{port}"), [master]), tmp_path, "one").start()
     await writer.price(151_000)
     await writer.bus.flush()

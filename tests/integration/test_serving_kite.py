@@ -21,7 +21,8 @@ from bhavcast.domain.access import Key, digest
 from bhavcast.gateway.kite_ticker import HEARTBEAT_S
 from bhavcast.gateway.session import FLAWS
 from tests.docs.stage import NEXT_EPOCH, PATIENCE_S, Still
-from tests.integration.venue import STRANGER, Venue, request, until
+from tests.integration.venue import STRANGER, Venue, request
+from tests.waiting import until
 
 RELIANCE, TCS, SENSEX = 128083204, 532540 << 8 | 4, 265
 

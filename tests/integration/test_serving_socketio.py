@@ -20,7 +20,8 @@ from bhavcast.gateway import socketio as served
 from bhavcast.gateway.session import FLAWS
 from bhavcast.hub.outbox import HIGH_WATER
 from tests.docs.stage import NEXT_EPOCH, PATIENCE_S
-from tests.integration.venue import STRANGER, Venue, until
+from tests.integration.venue import STRANGER, Venue
+from tests.waiting import until
 
 TRANSPORTS = pytest.mark.parametrize("transports", [["websocket"], ["polling"], ["polling", "websocket"]], ids="+".join)
 QUOTE = {

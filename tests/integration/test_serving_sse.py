@@ -10,7 +10,8 @@ import pytest
 
 from bhavcast.domain import field
 from tests.docs.stage import EPOCH, NEXT_EPOCH, PATIENCE_S
-from tests.integration.venue import DESK, Line, Venue, request, until
+from tests.integration.venue import DESK, Line, Venue, request
+from tests.waiting import until
 
 PLACE = "/api/stream?symbols="
 

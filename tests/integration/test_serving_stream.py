@@ -19,7 +19,8 @@ from bhavcast.client.stream import Client
 from bhavcast.domain import field
 from bhavcast.gateway.session import FLAWS, LINED_UP, NO_DATA_AFTER_S
 from tests.docs.stage import EPOCH, NEXT_EPOCH, PATIENCE_S, Talk, unpack
-from tests.integration.venue import DESK, Venue, request, until
+from tests.integration.venue import DESK, Venue, request
+from tests.waiting import until
 
 BOTH = pytest.mark.parametrize("binary", [False, True], ids=["json", "msgpack"])
 KEY = (

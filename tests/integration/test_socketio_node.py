@@ -10,7 +10,8 @@ import pytest
 
 from tests.clients.setup import socketio_client
 from tests.docs.stage import PATIENCE_S
-from tests.integration.venue import Venue, until
+from tests.integration.venue import Venue
+from tests.waiting import until
 
 pytestmark = [pytest.mark.slow]
 

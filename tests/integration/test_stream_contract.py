@@ -19,7 +19,8 @@ from bhavcast.gateway.doorstep import AUTH_WITHIN_S
 from bhavcast.gateway.session import AHEAD_WAIT_S, BURST_S, FLAWS
 from tests.docs.stage import EPOCH, NEXT_EPOCH, NOW, PATIENCE_S, SIM, Still
 from tests.integration.test_serving_stream import BOTH, KEY, ear
-from tests.integration.venue import Venue, request, until
+from tests.integration.venue import Venue, request
+from tests.waiting import until
 
 GOOD, OLD = "bhk_good", "bhk_old"
 

@@ -17,6 +17,7 @@ import structlog
 from bhavcast.app import supervise, tether
 from bhavcast.app.supervise import LOOP, Role, Supervisor
 from bhavcast.telemetry.clock import SystemClock
+from tests.waiting import until
 
 PATIENCE_S = 30.0
 READY = "from bhavcast.app.notify import notify; import time, signal, sys; notify(READY='1', STATUS='here'); "
@@ -36,12 +37,6 @@ async def supervised(folder: Path, *roles: Role):
     finally:
         supervisor.stop()
         await asyncio.wait_for(running, PATIENCE_S)
-
-
-async def until(true):
-    async with asyncio.timeout(PATIENCE_S):
-        while not true():  # noqa: ASYNC110 - other processes have no event of ours
-            await asyncio.sleep(0.01)
 
 
 async def test_all_are_up_when_each_has_said_so_and_a_stop_ends_them_all(tmp_path):

@@ -10,7 +10,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -20,6 +19,7 @@ import httpx
 import pytest
 
 from tests.redis_servers import Cast, running
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 ROOT = Path(__file__).parents[2]
@@ -110,13 +110,8 @@ class Role:
 
 
 def until(what: Callable[[], Any], *roles: Role) -> Any:
-    ends = time.monotonic() + PATIENCE_S
-    while time.monotonic() < ends:
-        with contextlib.suppress(httpx.HTTPError, ValueError, LookupError):
-            if found := what():
-                return found
-        time.sleep(0.05)
-    raise AssertionError("\n".join(role.said[-2000:] for role in roles))
+    not_yet = (httpx.HTTPError, ValueError, LookupError)
+    return wait_until(what, lambda: "\n".join(role.said[-2000:] for role in roles), but=not_yet)
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ import sys
 from websockets.asyncio.client import connect
 
 from bhavcast.gateway import connection
-from tests.integration.venue import Venue, request, until
+from tests.integration.venue import Venue, request
+from tests.waiting import until
 
 _GET_FLAGS, _SET_FLAGS, _UP = 0x8913, 0x8914, 1  # SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP
 

@@ -7,7 +7,7 @@ bytes that a test spells out and reads the answers as RFC 9112 frames them, so n
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -24,6 +24,7 @@ from bhavcast.gateway.edge import Gate, Record
 from bhavcast.gateway.pages import Page
 from bhavcast.gateway.server import GatewayServer
 from tests.docs.stage import NOW, PATIENCE_S, SIM, Stage
+from tests.waiting import until
 
 DESK: Final = "https://desk.example"
 STRANGER: Final = "https://stranger.example"
@@ -230,10 +231,3 @@ class Venue(Stage):
     async def read(self, target: str, *headers: str) -> Answer:
         """Get a path."""
         return await self.ask(request(target, *headers))
-
-
-async def until(done: Callable[[], bool]) -> None:
-    """Let others work until something is so."""
-    async with asyncio.timeout(PATIENCE_S):
-        while not done():  # noqa: ASYNC110 - what is waited for are states of the product, which has no events for tests
-            await asyncio.sleep(0.001)

@@ -7,6 +7,7 @@ from redis.exceptions import ConnectionError as Disconnected
 
 from bhavcast.bus.address import Address
 from bhavcast.bus.server import Server
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -14,32 +15,25 @@ def server() -> Server:
     return Server(Address.parse("unix:///nowhere"), "key")
 
 
-async def test_a_cancellation_that_the_library_swallows_is_not_lost(server):
+def answer() -> str:
+    return "an answer that came at the same moment"
+
+
+def failure() -> str:
+    raise Disconnected("at the same moment")
+
+
+@pytest.mark.parametrize("end", [answer, failure])
+async def test_a_cancellation_that_the_library_swallows_is_not_lost(server, end):
     async def swallows(_: object) -> str:
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
-            return "an answer that came at the same moment"
+            return end()
         raise AssertionError("nobody sets it")
 
     call = asyncio.create_task(server.call(swallows))
-    while server.connects == 0:  # noqa: ASYNC110 - a counter has no events
-        await asyncio.sleep(0)
-    call.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await call
-
-
-async def test_nor_is_one_that_meets_a_failure(server):
-    async def fails(_: object) -> None:
-        try:
-            await asyncio.Event().wait()
-        except asyncio.CancelledError:
-            raise Disconnected("at the same moment") from None
-
-    call = asyncio.create_task(server.call(fails))
-    while server.connects == 0:  # noqa: ASYNC110 - a counter has no events
-        await asyncio.sleep(0)
+    await until(lambda: server.connects)
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call

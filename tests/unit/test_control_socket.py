@@ -23,9 +23,8 @@ from bhavcast.domain.errors import (
     UnknownSource,
     again,
 )
-from bhavcast.feeds.supervisor import Supervised
 from bhavcast.telemetry import log as logs
-from tests.scripted_line import SOURCE, Line, Script
+from tests.scripted_line import Line
 
 SOON_S = 0.05
 PATIENCE_S = 10.0
@@ -34,16 +33,7 @@ PATIENCE_S = 10.0
 @pytest.fixture
 async def line(tmp_path: Path) -> Line:
     """An ingest whose feed can be paused."""
-    made = await Line(tmp_path / "journal", "2026-11-23 09:15:05").start()
-    made.line.feed = Supervised(
-        lambda: Script(made),
-        SOURCE,
-        clock=made.clock,
-        now_ms=made.market.now_ms,
-        ticks_due=lambda at: True,
-        chance=lambda: 1.0,
-    )
-    return made
+    return (await Line(tmp_path / "journal", "2026-11-23 09:15:05").start()).supervised()
 
 
 async def say(data: Path, line: bytes) -> dict:
