@@ -10,12 +10,11 @@ import textwrap
 from itertools import pairwise
 from pathlib import Path
 
-import pytest
-
 from bhavcast.domain.change import fold
 from bhavcast.journal.port import Journal
 from bhavcast.journal.reader import messages, recover
 from tests.journals import BOOT, journal, message, snapshot, state, written
+from tests.small_disk import small_disk
 
 # ------------------------------------------------------------------------------- a disk that does not take any more
 
@@ -166,12 +165,7 @@ def test_an_epoch_that_could_not_be_gone_on_with_is_retried_in_its_own_file(tmp_
 
 
 def test_on_a_really_full_file_system_the_failure_is_known_to_the_next_start(tmp_path):
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(tmp_path)], capture_output=True, text=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip(f"a tmpfs cannot be mounted here: {mounted.stderr.strip()}")
-    try:
+    with small_disk(tmp_path, "256k"):
         writer = journal(tmp_path)
         writer.begin(snapshot())
         first = 101
@@ -185,8 +179,6 @@ def test_on_a_really_full_file_system_the_failure_is_known_to_the_next_start(tmp
         assert recovery.snapshot is not None
         assert recovery.snapshot.rev == kept
         writer.close()
-    finally:
-        subprocess.run(["umount", str(tmp_path)], check=True)
 
 
 # ------------------------------------------------------------------------------------------------------ killed writers

@@ -7,7 +7,6 @@ import sys
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from bhavcast.app import neighbours
 from bhavcast.app.neighbours import all_figures, listening, together
 from bhavcast.telemetry.metrics import Exposition, HttpCounters
 
@@ -52,8 +51,7 @@ async def test_whoever_is_asked_asks_the_others(tmp_path):
     assert (told["bhavcast_rev", "gateway-1"], told["bhavcast_rev", "gateway-2"]) == (5, 7)
 
 
-async def test_one_that_is_silent_or_gone_is_left_out(tmp_path, monkeypatch):
-    monkeypatch.setattr(neighbours, "WITHIN_S", 0.05)
+async def test_one_that_is_silent_or_gone_is_left_out(tmp_path):
     release = asyncio.Event()
 
     async def silent(_reader, writer):
@@ -62,7 +60,8 @@ async def test_one_that_is_silent_or_gone_is_left_out(tmp_path, monkeypatch):
 
     server = await asyncio.start_unix_server(silent, tmp_path / "4711.figures")
     pids = {"gateway-1": os.getpid(), "gateway-2": 4711, "gateway-3": 4712, "gateway-4": None}
-    told = read(await all_figures(figures(5, 2), lambda: {name: {"pid": pid} for name, pid in pids.items()}, tmp_path))
+    roles = {name: {"pid": pid} for name, pid in pids.items()}
+    told = read(await all_figures(figures(5, 2), lambda: roles, tmp_path, within_s=0.05))
     assert {gateway for _, gateway in told} == {"gateway-1"}
     release.set()
     server.close()

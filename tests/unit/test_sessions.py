@@ -1,5 +1,6 @@
 """Sessions, kept in memory and in a folder that several processes share: the same of both."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from bhavcast.access.sessions import LIFE_S, MOST_PER_KEY, SessionFolder, Sessio
 from bhavcast.domain.access import Key
 from bhavcast.domain.errors import Unavailable
 from bhavcast.telemetry.clock import ManualClock
+from tests.small_disk import small_disk
 
 DESK = Key(id="1", name="desk", role="viewer", sha256="0", created=0)
 OPS = Key(id="2", name="ops", role="operator", sha256="1", created=0)
@@ -115,16 +117,16 @@ def test_neither_the_cookie_nor_the_key_stands_in_a_file_and_others_cannot_read_
     assert cookie not in path.name
 
 
-def test_where_nothing_can_be_kept_that_is_said_and_nothing_is_left(folder, clock, monkeypatch):
-    sessions = beside(folder, clock)
-
-    def full(_self, _target):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "replace", full)
-    with pytest.raises(Unavailable, match="No space left"):
-        sessions.begin(DESK)
-    assert list(folder.iterdir()) == []
+def test_where_nothing_can_be_kept_that_is_said_and_nothing_is_left(tmp_path, clock):
+    with small_disk(tmp_path, "64k"):
+        sessions = beside(tmp_path / "sessions", clock)
+        sessions.end(sessions.begin(DESK)[0])
+        with contextlib.suppress(OSError), (tmp_path / "other").open("wb", buffering=0) as other:
+            while True:
+                other.write(b"x")
+        with pytest.raises(Unavailable, match="No space left"):
+            sessions.begin(DESK)
+        assert list((tmp_path / "sessions").iterdir()) == []
 
 
 def test_monotonic_time_is_the_same_for_all_processes_of_this_machine():

@@ -54,7 +54,7 @@ async def listening(folder: Path, figures: Callable[[], bytes]) -> AsyncIterator
         path.unlink(missing_ok=True)
 
 
-async def all_figures(own: bytes, roles: Roles, folder: Path) -> bytes:
+async def all_figures(own: bytes, roles: Roles, folder: Path, *, within_s: float = WITHIN_S) -> bytes:
     """Return the figures of every gateway that runs under this supervisor, each sample with its name; `own` are ours.
 
     Where it is the only one, nothing has to be told apart.
@@ -63,7 +63,7 @@ async def all_figures(own: bytes, roles: Roles, folder: Path) -> bytes:
     if len(names) <= 1:
         return own
     others = [pid for pid in names if pid != os.getpid()]
-    told = await asyncio.gather(*(_ask(_path(folder, pid)) for pid in others))
+    told = await asyncio.gather(*(_ask(_path(folder, pid), within_s) for pid in others))
     found = {names.get(os.getpid(), LABEL): own}
     found |= {names[pid]: text for pid, text in zip(others, told, strict=True) if text}
     return together(found)
@@ -93,10 +93,10 @@ def _labelled(sample: bytes, label: bytes) -> bytes:
     return name + b"{" + label + b"} " + value
 
 
-async def _ask(path: Path) -> bytes:
+async def _ask(path: Path, within_s: float) -> bytes:
     """Return what a gateway says of itself; nothing where it does not answer in time."""
     try:
-        async with asyncio.timeout(WITHIN_S):
+        async with asyncio.timeout(within_s):
             reader, writer = await asyncio.open_unix_connection(str(path))
             try:
                 return await reader.read()

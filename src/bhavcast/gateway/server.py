@@ -45,7 +45,7 @@ from bhavcast.gateway.gateway import Gateway
 from bhavcast.gateway.pace import Pace
 from bhavcast.gateway.pages import Page
 from bhavcast.gateway.session import Session
-from bhavcast.gateway.websocket import Conversation, WebSocket, refusal
+from bhavcast.gateway.websocket import REST, SLICE_S, Conversation, WebSocket, refusal
 from bhavcast.telemetry.metrics import Exposition, HttpCounters, Sample
 
 log = structlog.get_logger()
@@ -107,6 +107,8 @@ class GatewayServer:
         self._gauges = gauges
         # Puts what the other gateways on this port have counted beside this one's figures; None where it is alone.
         self.beside: Callable[[bytes], Awaitable[bytes]] | None = None
+        # What one client's messages may cost at a stretch, and how many times as long it is not listened to then.
+        self.slice_s, self.rest = SLICE_S, float(REST)
         self._shares_port = bool(listener.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT))
         self._pace = Pace(gateway.hub)
         self._sent_away: asyncio.Task[None] | None = None
@@ -243,6 +245,8 @@ class GatewayServer:
             admit=lambda ws, request, transport: self._admit(ws, request, transport, who),
             connections=server_state.connections,
             max_bytes=self._gateway.limits.message_bytes,
+            slice_s=self.slice_s,
+            rest=self.rest,
         )
 
     def _open_session(self, ws: WebSocket, request: Request, visitor: Visitor, needs_key: bool) -> Conversation:

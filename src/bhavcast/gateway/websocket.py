@@ -90,6 +90,7 @@ class WebSocket(asyncio.Protocol):
         open_session: makes the session of an accepted connection.
         admit: looks at the request and returns a response that refuses it, or None.
         max_bytes: of one message.
+        slice_s, rest: what its messages may cost at a stretch, and how many times as long it is not listened to then.
     """
 
     __slots__ = (
@@ -101,7 +102,9 @@ class WebSocket(asyncio.Protocol):
         "_open_session",
         "_put",
         "_rest",
+        "_resting",
         "_session",
+        "_slice_s",
         "_text",
         "_timer",
         "_ws",
@@ -118,7 +121,10 @@ class WebSocket(asyncio.Protocol):
         admit: Callable[[ServerProtocol, Request, Any], Response | None],
         connections: set[Any],
         max_bytes: int,
+        slice_s: float = SLICE_S,
+        rest: float = REST,
     ) -> None:
+        self._slice_s, self._rest = slice_s, rest
         self._open_session = open_session
         self._admit = admit
         self._connections = connections
@@ -128,7 +134,7 @@ class WebSocket(asyncio.Protocol):
         self._message: list[bytes] = []
         self._text = True
         self._timer: asyncio.TimerHandle | None = None
-        self._rest: asyncio.TimerHandle | None = None
+        self._resting: asyncio.TimerHandle | None = None
         self.transport: asyncio.Transport | None = None
         self.binary = False
         self.full = False
@@ -150,7 +156,7 @@ class WebSocket(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget everything of the client."""
         self._connections.discard(self)
-        for timer in (self._timer, self._rest):
+        for timer in (self._timer, self._resting):
             if timer is not None:
                 timer.cancel()
         self._forget()
@@ -189,19 +195,19 @@ class WebSocket(asyncio.Protocol):
     def _listen(self) -> None:
         self._read_on()
         self._flush()
-        if self.transport is not None and not self.full and self._rest is None:
+        if self.transport is not None and not self.full and self._resting is None:
             self.transport.resume_reading()
 
     def _read_on(self) -> None:
         began = thread_time()
-        while self._inbox and not self.full and self._rest is None:
+        while self._inbox and not self.full and self._resting is None:
             self._frame(self._inbox.popleft())
-            if (took := thread_time() - began) > SLICE_S and self.transport is not None:
+            if (took := thread_time() - began) > self._slice_s and self.transport is not None:
                 self.transport.pause_reading()
-                self._rest = asyncio.get_running_loop().call_later(REST * took, self._rested)
+                self._resting = asyncio.get_running_loop().call_later(self._rest * took, self._rested)
 
     def _rested(self) -> None:
-        self._rest = None
+        self._resting = None
         self._listen()
 
     def shutdown(self) -> None:
