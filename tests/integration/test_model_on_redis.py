@@ -26,8 +26,6 @@ from tests.redis_servers import Cast, running
 from tests.scripted_line import moment
 
 WITHIN_S = 60.0
-# A connection that is cut while it is being made is closed by the garbage collector only, which warns of it.
-pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 SYMBOLS = ("500325", "532540")
 
 
@@ -122,6 +120,7 @@ class Stage:
 
     async def _die(self, next_one: str) -> None:
         self.wire.heal()
+        await self.writer.die()
         await self.begin(next_one)
 
     async def takeover(self) -> None:
@@ -161,10 +160,8 @@ async def play(cast: Cast, folder: Path, seed: int) -> None:
                     stage.log.append("takeover")
                     await stage.takeover()
             await stage.settle()
-        except BaseException:
-            print(f"seed {seed}: {' '.join(stage.log)}")
-            raise
         finally:
+            print(f"seed {seed}: {' '.join(stage.log)}")  # shown where it fails
             for reader in stage.readers:
                 await reader.close()
             with contextlib.suppress(Unavailable):

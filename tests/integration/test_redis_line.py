@@ -269,10 +269,8 @@ async def test_any_schedule_of_faults_comes_to_rest_with_equal_boards(cast, tmp_
                 await writer.price(150_000, after_ms=1000)
         for reader in readers:
             await reader.reaches(writer.board)
-    except BaseException:
-        print(f"seed {seed}: {' '.join(log)}")
-        raise
     finally:
+        print(f"seed {seed}: {' '.join(log)}")  # shown where it fails
         for reader in readers:
             await reader.close()
         await writer.bus.close()

@@ -49,10 +49,13 @@ class Server:
             answer = await what(client)
         except FAILURES as error:
             self._failed(error)
-            await self._let_go(client)
+            if client is self._client:
+                self._client = None
             raise
-        if client is not self._client:  # another call let go of it while this one was under way
-            await self._let_go(client)
+        finally:
+            # It failed, or another call let go of it while this one, which may have connected it since, was under way.
+            if client is not self._client:
+                await self._let_go(client)
         if self.failing is not None:
             log.info("the bus is back", bus=str(self._address))
             self.failing, self._failures = None, 0
