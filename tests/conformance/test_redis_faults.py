@@ -251,10 +251,16 @@ async def test_an_epoch_ends_where_something_may_be_missing(cast, fault):
 
 @pytest.mark.slow
 async def test_a_server_that_has_just_started_may_have_forgotten_a_writer(cast):
+    cast.servers[0].client.set(TOKEN, "1:first")
     async with bus_on(cast.address, alone=False) as bus:
         with pytest.raises(NotTheWriter, match="just started"):
             await bus.lead(Claim("second"))
-        assert (await stand_by(bus, Claim("second"))).token == 1
+        assert (await stand_by(bus, Claim("second"))).token == 2
+
+
+async def test_a_server_that_remembers_nobody_has_nobody_to_wait_for(cast):
+    async with bus_on(cast.address, alone=False) as bus:
+        assert (await bus.lead(Claim("second"))).token == 1
 
 
 async def test_a_bus_out_of_reach_gives_no_lease(tmp_path):

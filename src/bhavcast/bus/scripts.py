@@ -29,8 +29,9 @@ class Keys(NamedTuple):
 
 # -> {counter or 0, 1 if the epoch may go on, run id, _pos, replicas, why not, _format where that cannot be read}
 # A writer that another may still believe to be alive is waited for. That holds too for the first seconds of a server
-# that has just started, perhaps from an older dump without the lease: only where the last writer was this very
-# directory's, which is locked, or where nobody else can write (`alone`). A key expires by the wall clock of Redis: where
+# that has just started from a dump, which may be older than the lease of who wrote last: only where that was this very
+# directory's writer, which is locked, or where nobody else can write (`alone`), it is not waited for. Nor on a server that
+# remembers no writer at all: whoever it forgot finds its token gone and stops. A key expires by the wall clock of Redis: where
 # that was set back, the lease of one who is dead would stand for as long, so what is left of it is cut to its length.
 # Nor is a server taken for new that seems to have started later than now.
 LEAD: Final = """
@@ -53,7 +54,7 @@ if holder ~= writer then
     if redis.call('PTTL', KEYS[2]) > tonumber(lease) then redis.call('PEXPIRE', KEYS[2], lease) end
     return {0, 0, here, pos, replicas, 'writer ' .. holder .. ' holds the lease'}
   end
-  if alone == '0' and up >= 0 and up <= lease / 1000 then
+  if token and alone == '0' and up >= 0 and up <= lease / 1000 then
     return {0, 0, here, pos, replicas, 'Redis has just started, and its last writer may be alive'}
   end
 end

@@ -13,7 +13,7 @@ from bhavcast.bus.address import FAILURES, Address, execute
 log = structlog.get_logger()
 
 FIRST_S: Final = 0.05
-CAP_S: Final = 2.0
+CAP_S: Final = 1.0
 _T = TypeVar("_T")
 
 
