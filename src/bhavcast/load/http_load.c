@@ -1,5 +1,6 @@
 /* HTTP/1.1 load over keep-alive connections: each has one request under way at any time, or with `rate` requests are made at
- * so many a second, by whichever connection is free; their time counts from when they were due.
+ * so many a second, by the connection that has been free for longest (none is idle for so long that the server ends it);
+ * their time counts from when they were due.
  *   http_load host=127.0.0.1 port=5000 connections=64 seconds=5 request=$'GET / HTTP/1.1\r\nHost: x\r\n\r\n'
  * Answers need a Content-Length (or status 204 or 304). */
 #include "load.h"
@@ -17,8 +18,8 @@ typedef struct {
 static struct sockaddr_in address;
 static const char *request;
 static size_t request_length;
-static int poll_fd, timer_fd = -1, free_count;
-static Connection **idle; /* with a rate: connections without a request */
+static int poll_fd, timer_fd = -1, count, free_first, free_count;
+static Connection **idle; /* with a rate: connections without a request, a ring */
 static int64_t due, period;
 static uint64_t requests, failures, reconnects, bytes;
 
@@ -29,7 +30,11 @@ static void ask(Connection *c, int64_t from) {
 }
 
 static void ask_what_is_due(void) {
-    for (int64_t now = now_ns(); free_count && due <= now; due += period) ask(idle[--free_count], due);
+    for (int64_t now = now_ns(); free_count && due <= now; due += period) {
+        Connection *c = idle[free_first];
+        free_first = (free_first + 1) % count, free_count--;
+        ask(c, due);
+    }
 }
 
 static void next(Connection *c) {
@@ -37,7 +42,7 @@ static void next(Connection *c) {
         ask(c, now_ns());
         return;
     }
-    if (!c->waiting) c->waiting = 1, idle[free_count++] = c;
+    if (!c->waiting) c->waiting = 1, idle[(free_first + free_count++) % count] = c;
     ask_what_is_due();
 }
 
@@ -85,7 +90,7 @@ static void receive(Connection *c) {
 
 int main(int argc, char **argv) {
     begin();
-    int count = atoi(option(argc, argv, "connections", "64"));
+    count = atoi(option(argc, argv, "connections", "64"));
     double seconds = atof(option(argc, argv, "seconds", "5")), rate = atof(option(argc, argv, "rate", "0"));
     address = address_of(option(argc, argv, "host", "127.0.0.1"), option(argc, argv, "port", NULL));
     request = option(argc, argv, "request", NULL);

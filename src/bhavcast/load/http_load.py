@@ -4,6 +4,7 @@ import asyncio
 import re
 import sys
 import time
+from collections import deque
 
 from bhavcast.load.contract import measure, options, percentile
 
@@ -33,12 +34,12 @@ class Tally:
 
 
 class Schedule:
-    """When requests are due: at once, or at a rate, whichever connection is free; their time counts from then."""
+    """When requests are due: at once, or at a rate, by the connection that has been free for longest; time counts from then."""
 
     def __init__(self, rate: float) -> None:
         self._period = 1 / rate if rate else 0.0
         self._due = time.monotonic() + self._period
-        self._idle: list[Connection] = []
+        self._idle: deque[Connection] = deque()
 
     def free(self, connection: "Connection") -> None:
         """Give a connection its next request, now or when one is due."""
@@ -48,9 +49,14 @@ class Schedule:
         self._idle.append(connection)
         self._ask_what_is_due()
 
+    def forget(self, connection: "Connection") -> None:
+        """Ask nothing of a connection that is gone."""
+        if connection in self._idle:
+            self._idle.remove(connection)
+
     def _ask_what_is_due(self) -> None:
         while self._idle and self._due <= time.monotonic():
-            self._idle.pop().ask(self._due)
+            self._idle.popleft().ask(self._due)
             self._due += self._period
 
     async def keep(self) -> None:
@@ -79,6 +85,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let the owner open another."""
+        self._schedule.forget(self)
         self.gone.set_result(None)
 
     def data_received(self, data: bytes) -> None:
