@@ -12,8 +12,8 @@ from bhavcast.hub.port import Board, Encoder, Row
 # A flush of thousands of clients lets others use the loop after each slice: measured, HTTP p99 beside 3,000 streaming
 # clients falls from 47-70 ms to 1-1.5 ms.
 # More are another cohort, which flushes at another moment: nobody waits longer than for these, but rows are encoded once for
-# each. Measured with 5,000 clients at 10 Hz in two cohorts instead of one: p99 127 ms instead of 148, a tenth more CPU.
-MEMBERS: Final = 5000
+# each. Measured with 5,000 clients at 10 Hz: in two cohorts p99 is 125 to 133 ms, in one 152 to 162, for a twentieth less CPU.
+MEMBERS: Final = 2500
 SLICE: Final = 768 * 1024  # bytes, and what takes as long: about a millisecond
 
 
