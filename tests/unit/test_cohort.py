@@ -144,6 +144,18 @@ def test_a_client_told_by_a_frame_of_its_own_is_never_told_an_older_position(pla
     assert place.hub.position(outbox) == f"{EPOCH}:{place.board.rev}", "a heartbeat says this"
 
 
+def test_a_flush_that_encoded_much_lets_others_use_the_loop_before_it_sends(place):
+    clients = [place.client(0) for _ in range(3)]
+    place.tick(0, 5)
+    flush = place.flush()
+    next(flush)
+    assert [wire.frames for _, wire in clients] == [[], [], []]
+    for outbox, _ in clients:
+        assert place.cohort.reached(outbox) < place.board.rev
+    list(flush)
+    assert [[volumes(each) for each in wire.read()] for _, wire in clients] == [[{"500000": 5}]] * 3
+
+
 def test_who_unsubscribes_between_two_slices_gets_no_row_of_what_it_left(place):
     clients = [place.client(0, 1) for _ in range(3)]
     for _ in range(20):
@@ -151,7 +163,8 @@ def test_who_unsubscribes_between_two_slices_gets_no_row_of_what_it_left(place):
     place.tick(0, 5)
     place.tick(1, 6)
     flush = place.flush()
-    next(flush)
+    next(flush)  # rows were encoded
+    next(flush)  # one was sent
     for outbox, wire in clients:
         if not wire.frames:
             place.hub.narrow(outbox, {1})
@@ -177,7 +190,8 @@ def test_who_leaves_between_two_slices_gets_nothing_more(place):
     clients = [place.client(0) for _ in range(3)]
     place.tick(0, 5)
     flush = place.flush()
-    next(flush)
+    next(flush)  # rows were encoded
+    next(flush)  # one was sent
     for outbox, _ in clients:
         place.hub.leave(outbox)
         place.hub.leave(outbox)
@@ -190,7 +204,8 @@ def test_a_new_epoch_ends_a_flush_in_the_middle(place):
     clients = [place.client(0) for _ in range(3)]
     place.tick(0, 5)
     flush = place.flush()
-    next(flush)
+    next(flush)  # rows were encoded
+    next(flush)  # one was sent
     place.board.begin("20261124T0345Z-0000000000000001", 0, 1)
     place.hub.reset()
     list(flush)
