@@ -163,7 +163,12 @@ class Run:
             each.fickle = False
         world.quiet()
         await asyncio.sleep(0.5)
-        rest = {gateway.name: await world.rows(gateway) for gateway in world.gateways}
+        rest = {}
+        for gateway in world.gateways:
+            # Rows are overlaid as stale while the bus is out of reach, and a late move of Sentinel may have seen to that.
+            before, rows, after = await world.trouble(gateway), await world.rows(gateway), await world.trouble(gateway)
+            if not (before or after):
+                rest[gateway.name] = rows
         for ingest in reversed(world.ingests):
             await world.end(ingest)
         board = await self._board()

@@ -60,22 +60,24 @@ class World:
 
     def _redis(self) -> tuple[list[Actor], list[Actor]]:
         if self.topology != "sentinel":
-            return [self._server("redis", "--port", "0", "--unixsocket", str(self.folder / "redis.sock"))], []
+            return [self._server("redis", {"port": 0, "unixsocket": self.folder / "redis.sock"})], []
         first, second = self.port(), self.port()
         self.server_ports = {"redis": first, "replica": second}
-        fast = ["--bind", "127.0.0.1", "--repl-diskless-sync-delay", "0"]
+        fast = {"bind": "127.0.0.1", "repl-diskless-sync-delay": 0}
         servers = [
-            self._server("redis", "--port", str(first), *fast),
-            self._server("replica", "--port", str(second), "--replicaof", f"127.0.0.1 {first}", *fast),
+            self._server("redis", {"port": first, **fast}),
+            self._server("replica", {"port": second, "replicaof": f"127.0.0.1 {first}", **fast}),
         ]
         self.sentinel_ports = [self.port() for _ in range(3)]
         return servers, [self._sentinel(n, port, first) for n, port in enumerate(self.sentinel_ports)]
 
-    def _server(self, name: str, *options: str) -> Actor:
+    def _server(self, name: str, options: dict[str, object]) -> Actor:
         home = self.folder / name
         home.mkdir()
-        command = [redis_binary(), *options, "--dir", str(home), "--save", "", "--appendonly", "no"]
-        return Actor(name, command, home, self.processes)
+        # A file, as servers have: Sentinel has a promoted one write into it that it is no replica any more.
+        given = {**options, "dir": str(home), "save": '""', "appendonly": "no"}
+        (home / "conf").write_text("".join(f"{key} {value}\n" for key, value in given.items()))
+        return Actor(name, [redis_binary(), str(home / "conf")], home, self.processes)
 
     def _sentinel(self, number: int, port: int, master: int) -> Actor:
         home = self.folder / f"sentinel-{number}"
@@ -215,9 +217,10 @@ class World:
 
     async def troubles(self) -> list[str]:
         """Say what is not as it should be."""
-        return [said for each in self.gateways if (said := await self._trouble(each))]
+        return [said for each in self.gateways if (said := await self.trouble(each))]
 
-    async def _trouble(self, gateway: Actor) -> str:
+    async def trouble(self, gateway: Actor) -> str:
+        """Say what is not as it should be with a gateway, or nothing."""
         try:
             told = (await self._http.get(f"{gateway.url}/health")).json()
         except (httpx.HTTPError, ValueError) as error:
