@@ -7,10 +7,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from bhavcast.bus.address import Address
+from bhavcast.bus.address import FAILURES, Address
 from bhavcast.bus.following import BELOW_S, SILENT_S
 from bhavcast.bus.port import Claim
 from bhavcast.bus.redis import RedisBus
+from bhavcast.bus.server import Server
 from bhavcast.domain.errors import BusHole, NotTheWriter, Unavailable
 from bhavcast.domain.position import Position
 from bhavcast.flow import stand_by
@@ -376,6 +377,40 @@ async def test_a_wish_fails_with_nobody(tmp_path):
 async def test_a_failover_that_loses_the_tail_loses_nothing(tmp_path):
     for cast in running("sentinel", tmp_path):
         await _fail_over(cast)
+
+
+@pytest.mark.slow
+async def test_a_server_that_still_takes_itself_for_the_master_is_left_when_the_sentinels_name_another(tmp_path):
+    for cast in running("sentinel", tmp_path):
+        await _move(cast)
+
+
+async def _move(cast: Cast) -> None:
+    first, second = (each.client.get_connection_kwargs()["port"] for each in cast.servers)
+    named = [first]
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Be a Sentinel, which nobody else listens to."""
+        while (await reader.read(1024)).startswith(b"*3\r\n$8\r\nSENTINEL"):
+            writer.write(b"*2\r\n$9\r\n127.0.0.1\r\n$%d\r\n%d\r\n" % (len(str(named[0])), named[0]))
+        writer.close()
+
+    sentinel = await asyncio.start_server(answer, "127.0.0.1", 0)
+    server = Server(Address.parse(f"redis+sentinel://127.0.0.1:{sentinel.sockets[0].getsockname()[1]}/board"), "key")
+
+    async def port() -> int:
+        told = await server.call(lambda client: client.info("server"))
+        return int(told["tcp_port"])
+
+    async def is_at_the_second() -> bool:
+        return await port() == second
+
+    assert await port() == first
+    named[0] = second
+    await until(is_at_the_second, but=FAILURES)
+    sentinel.close()
+    assert await port() == second, "where nobody can say, it is still the one"
+    await server.close()
 
 
 async def _fail_over(cast: Cast) -> None:

@@ -94,11 +94,22 @@ class Address:
         if self.scheme == "unix":
             return _client(connection_class=UnixDomainSocketConnection, path=self.path, **options)
         host, port = self.hosts[0]
-        if self.scheme.endswith("sentinel"):
+        if self.moves:
             host, port = await self._ask({"password": self.sentinel_password()}, self._master)
         elif self.scheme.endswith("cluster"):
             host, port = await self._ask(options, lambda client: _owner(client, key))
         return _client(host=host, port=port, **self._tls(), **options)
+
+    @property
+    def moves(self) -> bool:
+        """Whether others say which server it is, and the server itself may not know that it is not the one any more."""
+        return self.scheme.endswith("sentinel")
+
+    async def is_elsewhere(self, client: Redis) -> bool:
+        """Tell whether the Sentinels name another master than the one this client talks to; raise FAILURES as `connect` does."""
+        named = await self._ask({"password": self.sentinel_password()}, self._master)
+        known = client.connection_pool.connection_kwargs
+        return named != (known["host"], known["port"])
 
     async def _ask(self, options: dict[str, Any], ask: Callable[[Redis], Any]) -> tuple[str, int]:
         """Put a question to one host after another until one has the answer."""

@@ -1,6 +1,7 @@
 """One end's connection to Redis: found when it is needed, dropped when it fails, and then waited for with care."""
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
@@ -14,6 +15,8 @@ log = structlog.get_logger()
 
 FIRST_S: Final = 0.05
 CAP_S: Final = 1.0
+# A master that was killed and comes back empty at once takes itself for one until the Sentinels tell it, ten seconds later.
+LOOK_S: Final = 1.0
 _T = TypeVar("_T")
 
 
@@ -30,6 +33,8 @@ class Server:
         self.failing: str | None = None
         self.connects = 0
         self._connecting = asyncio.Lock()
+        self._looked = 0.0
+        self._looking: asyncio.Task[None] | None = None
 
     async def call(self, what: Callable[[Redis], Awaitable[_T]]) -> _T:
         """Do it once; raise one of FAILURES where it may not have been done, or its answer is lost."""
@@ -46,6 +51,7 @@ class Server:
         client = None
         try:
             client = self._client or await self._connect()
+            self._look(client)
             answer = await what(client)
         except FAILURES as error:
             self._failed(error)
@@ -67,6 +73,19 @@ class Server:
                 self._client = await self._address.connect(self._key)
                 self.connects += 1
             return self._client
+
+    def _look(self, client: Redis) -> None:
+        """Have it seen to, beside the call and once in a while, that a server that is not the one any more is let go of."""
+        now = asyncio.get_running_loop().time()
+        if self._address.moves and now - self._looked >= LOOK_S and (self._looking is None or self._looking.done()):
+            self._looked = now
+            self._looking = asyncio.create_task(self._leave_if_elsewhere(client), name="bus look")
+
+    async def _leave_if_elsewhere(self, client: Redis) -> None:
+        with contextlib.suppress(*FAILURES):  # where nobody can say, it is still the one
+            if await self._address.is_elsewhere(client) and client is self._client:
+                log.warning("another server is the master now", bus=str(self._address))
+                await self.drop()
 
     async def pause(self) -> None:
         """Wait before the next attempt: longer each time, up to a cap, and never in step with others."""
@@ -100,6 +119,8 @@ class Server:
     async def close(self) -> None:
         """End every wait; idempotent."""
         self.closed.set()
+        if self._looking is not None:
+            self._looking.cancel()
         await self.drop()
 
     def _failed(self, error: BaseException) -> None:
