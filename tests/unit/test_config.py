@@ -105,6 +105,8 @@ def test_an_empty_variable_counts_as_not_set():
         ("port", "abc", "a whole number from 0 to 65535"),
         ("port", "70000", "a whole number from 0 to 65535"),
         ("port", "1.5", "a whole number from 0 to 65535"),
+        ("port", "5e3", "a whole number from 0 to 65535"),
+        ("port", "5000.0", "a whole number from 0 to 65535"),
         ("rate", "0", "a number above 0 and at most 200000"),
         ("rate", "nan", "a number above 0"),
         ("scrips", "3", "a whole number from 30 to 20000 (scrips)"),

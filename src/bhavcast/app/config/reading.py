@@ -179,6 +179,8 @@ def _convert(setting: Setting, raw: object, where: str, base: Path, *, written: 
         value = msgspec.convert(value, setting.type, strict=not written, dec_hook=_decode)
         if isinstance(value, float) and not math.isfinite(value):
             raise ValueError
+        if type(value) is int and isinstance(raw, str) and not raw.removeprefix("-").isdecimal():  # 1e3, 5.0
+            raise ValueError
         if setting.name == "at" and isinstance(value, str):
             moment(value)
     except (LookupError, ValueError, msgspec.ValidationError):
