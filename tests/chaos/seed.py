@@ -163,12 +163,7 @@ class Run:
             each.fickle = False
         world.quiet()
         await asyncio.sleep(0.5)
-        rest = {}
-        for gateway in world.gateways:
-            # Rows are overlaid as stale while the bus is out of reach, and a late move of Sentinel may have seen to that.
-            before, rows, after = await world.trouble(gateway), await world.rows(gateway), await world.trouble(gateway)
-            if not (before or after):
-                rest[gateway.name] = rows
+        rest = {gateway.name: await self._rows_at_rest(gateway) for gateway in world.gateways}
         for ingest in reversed(world.ingests):
             await world.end(ingest)
         board = await self._board()
@@ -183,6 +178,19 @@ class Run:
             epochs = {epoch for each in self.watchers for epoch in each.epochs}
             if len(epochs) > 1 and self.pulse.longest < STOOD_STILL_S:
                 self.oracle.object(f"nothing ended the epoch, and there were {len(epochs)}")
+
+    async def _rows_at_rest(self, gateway: Actor) -> dict[str, dict[str, Any]]:
+        """Return what HTTP says, once the bus is heard: else rows are overlaid as stale. Sentinel may move things late."""
+        ends = self.pulse.lived + SETTLED_WITHIN_S
+        while True:
+            before, rows = await self.world.trouble(gateway), await self.world.rows(gateway)
+            trouble = before or await self.world.trouble(gateway)
+            if not trouble:
+                return rows
+            if self.pulse.lived > ends:
+                self.oracle.object(f"at rest, {trouble}")
+                return rows
+            await asyncio.sleep(LOOK_S)
 
     async def _board(self) -> Board:
         """Return the board as it is in the journal of whoever wrote last: the one that gateways come to serve."""

@@ -69,7 +69,7 @@ class Follower:
                 self._say("degraded")
             if self._clock.monotonic() - connected >= SILENT_S:
                 connected = self._clock.monotonic()
-                await self._server.drop()  # a master that came back empty: its writer may be on another server by now
+                await self._server.drop()  # it came back empty, and behind that name or socket another may be by now
             await self._server.wait(FIRST_LOOK_S)
 
     def _is_lost(self, place: Place, below: tuple[float, Place] | None) -> bool:
@@ -132,7 +132,7 @@ class Follower:
         if place.rev == position.rev:
             if self._clock.monotonic() - self._heard >= SILENT_S:
                 self._say("degraded")
-                await self._server.drop()  # its writer may be heard on another server
+                await self._server.drop()  # its writer may be heard behind that name by now
             return 0
         if missed > 1:
             raise BusHole(f"the stream has nothing after {position}, and the bus is at {place.position}")

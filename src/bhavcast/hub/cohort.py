@@ -12,12 +12,11 @@ from bhavcast.hub.port import Board, Encoder, Row
 # A flush of thousands of clients lets others use the loop after each slice: measured, HTTP p99 beside 3,000 streaming
 # clients falls from 47-70 ms to 1-1.5 ms.
 # More are another cohort, which flushes at another moment: nobody waits longer than for these, but rows are encoded once for
-# each. Measured with 5,000 clients at 10 Hz: in two cohorts p99 is 125 to 133 ms, in one 152 to 162, for a twentieth less CPU.
+# each. Measured with 5,000 clients at 10 Hz: in two cohorts p99 is 125 to 135 ms, in one 152 to 162, for a twentieth less CPU.
 MEMBERS: Final = 2500
 SLICE: Final = 768 * 1024  # bytes, and what takes as long: about a millisecond
-ROW_COST: Final = (
-    1536  # of a row that is encoded: what could be sent in that time; the first slice is shorter by so much
-)
+# Of a row that is encoded, in bytes that could be sent in that time: the first slice is shorter by so much.
+ROW_COST: Final = 1536
 
 
 class Cohort:
