@@ -93,20 +93,44 @@ def test_what_goes_into_a_pipe_has_no_colour_and_no_boxes(arguments, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["upp"], "Did you mean"),
-        (["up", "--prot", "1"], "Did you mean --port?"),
+        (["wacth"], "wacth — expected a command, one of up, serve, keys, import, "),
+        (["wacth"], "; the nearest is watch"),
+        (
+            ["config", "shw"],
+            "shw — expected a command of bhavcast config, one of show, check, docs; the nearest is show",
+        ),
+        (["up", "--prot=1"], "--prot — expected an option of bhavcast up; the nearest is --port"),
+        (["up", "--port"], "--port — expected a value behind it, got none"),
+        (["up", "--port", "1", "--port", "2"], "--port — expected once, got it again"),
+        (["up", "now"], "up — expected no further argument, got 'now'"),
+        (["record"], "record — expected FILE, got none"),
+        (["keys", "create"], "keys create — expected --name, got none"),
+        (["keys", "expire", "desk"], "keys expire — expected WHEN, got none"),
+        (
+            ["serve", "gatway"],
+            "ROLE — expected one of gateway, ingest, frontend, monitor, got 'gatway'; the nearest is gateway",
+        ),
+        (["import", "bhavcopy", "a", "--date", "7.5.21"], "--date — expected a date such as 2021-05-07, got '7.5.21'"),
+        (["quote", "TCS", "--depth", "x"], "--depth — expected a whole number, got 'x'"),
+        (["quote", "TCS", "--depth", "6"], "--depth — expected a whole number from 0 to 5, got 6"),
+        (["quote", "TCS", "--json=x"], "--json — expected true or false, got 'x'"),
+        (["watch", "TCS", "--hz", "x"], "--hz — expected a number, got 'x'"),
+        (["watch", "TCS", "--hz", "51"], "--hz — expected a number from 0 to 50, got 51"),
+        (["watch", "TCS", "--hz", "nan"], "--hz — expected a number from 0 to 50, got nan"),
+        (["watch", "TCS", "--count", "0"], "--count — expected a whole number of at least 1, got 0"),
+        (["watch", "TCS", "--for", "-1"], "--for — expected a number above 0, got -1"),
+        (["journal", "show", "a", "--limit", "0"], "--limit — expected a whole number of at least 1, got 0"),
+        (["record", "a.rec", "--for", "inf"], "--for — expected a number above 0, got inf"),
         (["up", "--port", "x"], "port in --port — expected a whole number from 0 to 65535, got 'x'"),
         (["up", "--host", "0.0.0.0"], "while there are no keys, got '0.0.0.0'"),
         (["serve", "gateway"], "bus.url — expected the address of a Redis, got nothing"),
         (["serve", "ingest"], "bus.url — expected the address of a Redis, got nothing"),
         (["keys", "revoke"], "expected one key or more, got none"),
         (["up", "--config", "nowhere.toml"], "nowhere.toml — expected a configuration file"),
-        (["serve", "nothing"], "nothing"),
         (["quote"], "expected one symbol or more, got none"),
         (["watch"], "expected one symbol or more, got none"),
         (["import", "master"], "expected one file or more, got none"),
         (["replay", "a.rec", "--source", "sim"], "expected no source besides the recording"),
-        (["record", "a.rec", "--for", "0"], "--for"),
         (["replay", "nowhere.rec"], "source — expected a recording to play, got nowhere.rec: no such file"),
         (["up", "--source", "replay:nowhere.rec"], "expected a recording to play, got nowhere.rec: no such file"),
     ],
@@ -115,6 +139,11 @@ def test_wrong_usage_ends_with_2_and_says_what_was_expected(arguments, said, tmp
     done = call(*arguments, cwd=tmp_path)
     assert done.returncode == 2
     assert said in error_of(done)
+
+
+def test_wrong_usage_is_followed_by_the_help_that_would_have_told(tmp_path):
+    assert "next: bhavcast --help\n" in call("wacth", cwd=tmp_path).stderr
+    assert "next: bhavcast keys create --help\n" in call("keys", "create", cwd=tmp_path).stderr
 
 
 @pytest.mark.parametrize(

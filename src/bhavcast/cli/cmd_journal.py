@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
-from cyclopts import Parameter, validators
 
 from bhavcast.cli.command import command
 from bhavcast.cli.folder import HERE, Folder
 from bhavcast.cli.output import Exit, JsonFlag, fail, json, progress, say, table
+from bhavcast.cli.usage import number
 
 _ABOUT = "It only reads, also beside a running system."
 
@@ -85,8 +85,8 @@ def show(
     file: Path,
     /,
     *,
-    skip: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 0,
-    limit: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 50,
+    skip: Annotated[int, number(0)] = 0,
+    limit: Annotated[int, number(1)] = 50,
     as_json: JsonFlag = False,
 ) -> int:
     """Show the records of a journal, one a line.

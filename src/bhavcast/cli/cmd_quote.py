@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 from bhavcast.cli.command import command
 from bhavcast.cli.output import Exit, JsonFlag, KeyFileFlag, UrlFlag, age, fail, json, key_headers, note, table
+from bhavcast.cli.usage import number
 
 _COLUMNS = ("symbol", "id", "price", "change", "%", "volume", "bid", "ask", "state", "source", "age")
 _BOOK = ("symbol", "bid orders", "bid quantity", "bid", "ask", "ask quantity", "ask orders")
@@ -19,7 +20,7 @@ def quote(
     *symbols: str,
     url: UrlFlag = "http://127.0.0.1:5000",
     fields: Annotated[str, Parameter(show_default=False)] = "",
-    depth: Annotated[int, Parameter(show_default=False)] = 0,
+    depth: Annotated[int, number(0, 5), Parameter(show_default=False)] = 0,
     key_file: KeyFileFlag = None,
     as_json: JsonFlag = False,
 ) -> int:
@@ -32,7 +33,7 @@ def quote(
     fields
         ltp, quote, full, or names of fields with commas between, each shown as it is.
     depth
-        Levels of the book, 1 to 5.
+        Levels of the book, 1 to 5; none without it.
     """
     if not symbols:
         fail("quote — expected one symbol or more, got none", then="bhavcast quote RELIANCE", code=Exit.USAGE)

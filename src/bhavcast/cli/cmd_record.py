@@ -4,11 +4,12 @@ import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import Parameter, validators
+from cyclopts import Parameter
 
 from bhavcast.cli.command import command
 from bhavcast.cli.flags import SettingFlags
 from bhavcast.cli.output import Exit, JsonFlag, fail, json, progress, say
+from bhavcast.cli.usage import number
 
 if TYPE_CHECKING:
     from bhavcast.app.record import Progress
@@ -18,9 +19,7 @@ def record(
     file: Path,
     /,
     *,
-    seconds: Annotated[
-        float | None, Parameter(name="--for", show_default=False, validator=validators.Number(gt=0))
-    ] = None,
+    seconds: Annotated[float | None, number(0, above=True), Parameter(name="--for", show_default=False)] = None,
     until: Annotated[str | None, Parameter(show_default=False, metavar="HH:MM")] = None,
     fast: Annotated[bool, Parameter(negative="", show_default=False)] = False,
     as_json: JsonFlag = False,

@@ -12,6 +12,7 @@ from cyclopts import Parameter
 
 from bhavcast.cli.command import command
 from bhavcast.cli.output import Exit, JsonFlag, KeyFileFlag, UrlFlag, age, console, fail, json, key_headers, note, say
+from bhavcast.cli.usage import number
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -179,9 +180,9 @@ def _text(value: object) -> str:
 def watch(
     *symbols: str,
     url: UrlFlag = "http://127.0.0.1:5000",
-    hz: float = 4.0,
-    seconds: Annotated[float | None, Parameter(name="--for", show_default=False)] = None,
-    count: Annotated[int | None, Parameter(show_default=False)] = None,
+    hz: Annotated[float, number(0, 50)] = 4.0,
+    seconds: Annotated[float | None, number(0, above=True), Parameter(name="--for", show_default=False)] = None,
+    count: Annotated[int | None, number(1), Parameter(show_default=False)] = None,
     key_file: KeyFileFlag = None,
     as_json: JsonFlag = False,
 ) -> int:

@@ -85,11 +85,13 @@ def run(tokens: Sequence[str]) -> int:
 
 
 def _report(error: Exception) -> int:
-    from bhavcast.cli.output import CommandError, Exit, advice, report
+    from bhavcast.cli.output import CommandError, advice, report
     from bhavcast.domain.errors import BhavcastError
 
     if isinstance(error, CycloptsError):
-        error = CommandError(str(error).strip(), then="bhavcast --help, or --help behind a command", code=Exit.USAGE)
+        from bhavcast.cli.usage import wrong_usage
+
+        error = wrong_usage(error)
     elif isinstance(error, BhavcastError):
         then, code = advice(error)
         error = CommandError(error.detail, then=then, code=code)
