@@ -69,9 +69,9 @@ def _what(error: CycloptsError, words: str) -> str:
         case RepeatArgumentError(token=token):
             return f"{token.keyword} — expected once, got it again"
         case MissingArgumentError(argument=argument) if argument is not None:
-            given = error.keyword or next((each.keyword for each in argument.tokens if each.keyword), None)
-            if given is not None:
-                return f"{given} — expected a value behind it, got none"
+            named = error.keyword or next((each.keyword for each in argument.tokens if each.keyword), None)
+            if named is not None:
+                return f"{named} — expected a value behind it, got none"
             return f"{words} — expected {_shown(argument)}, got none"
         case CoercionError(token=token, target_type=kind) if token is not None and kind is not None:
             name = token.keyword or _shown(error.argument)
