@@ -247,8 +247,9 @@ def test_the_close_code_says_whether_to_come_again(run, code, state, wires):
     assert found == [state, wires]
 
 
-def test_a_lost_position_is_not_resumed(run):
-    assert run(HOLDING + "wire.end(4010); await again(); wires[1].say(HELLO); return wires[1].sent[0].t;") == "sub"
+def test_what_one_gateway_has_not_seen_yet_is_resumed_at_the_next(run):
+    found = run(HOLDING + "wire.end(4010); await again(); wires[1].say(HELLO); return wires[1].sent[0];")
+    assert (found["t"], found["pos"]) == ("resume", E + ":10")
 
 
 def test_a_gateway_that_goes_says_when_to_come_again(run):

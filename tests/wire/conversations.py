@@ -13,6 +13,7 @@ from bhavcast.app.config import Limits
 from bhavcast.domain import field
 from bhavcast.domain.access import Key, digest
 from bhavcast.domain.tick import Tick
+from bhavcast.gateway.session import AHEAD_WAIT_S
 from tests.docs.stage import NEXT_EPOCH, NOW, SIM, WALL, Stage, Still, Talk
 from tests.wire.reader import read
 
@@ -148,6 +149,35 @@ async def resume_too_late() -> list[dict[str, Any]]:
             await asyncio.sleep(0)
         second = await _back(stage, ["500325"], pos)
     return [*first, {"cut": True}, *second]
+
+
+async def position_lost() -> list[dict[str, Any]]:
+    """A client comes to a gateway that is behind it and deaf: it keeps its position, and resumes at another one."""
+    async with Stage() as ahead, Stage() as behind:
+        async with ahead.talk() as first:
+            await first.until("hello")
+            await first.say({"t": "sub", "id": 1, "symbols": ["500325"], "fields": "ltp"})
+            await first.until("sync")
+            await ahead.tick("500325", {field.CURRENT_PRICE: 153310, field.VOLUME: 241}, after_ms=180)
+            pos = (await first.until("u"))["pos"]
+        _hurry(behind)
+        async with behind.talk() as second:
+            await second.until("hello")
+            await second.say({"t": "resume", "id": 1, "pos": pos, "symbols": ["500325"], "fields": "ltp"})
+            await second.closed()
+        third = await _back(ahead, ["500325"], pos)
+    return [*first.lines, {"cut": True}, *second.lines, {"cut": True}, *third]
+
+
+def _hurry(stage: Stage) -> None:
+    """Let the time for which a gateway keeps a reader waiting be over as soon as it looks."""
+
+    def at_once(_delay: float, look: Callable[[], None]) -> None:
+        over = stage.clock.monotonic() + AHEAD_WAIT_S
+        stage.clock.monotonic = lambda: over
+        asyncio.get_running_loop().call_soon(look)
+
+    stage.gateway.later = at_once
 
 
 async def reset() -> list[dict[str, Any]]:
@@ -361,6 +391,7 @@ CONVERSATIONS: Final[dict[str, Conversation]] = {
         resume,
         resume_nothing,
         resume_too_late,
+        position_lost,
         reset,
         notices,
         errors,

@@ -103,7 +103,6 @@ import { State } from "./state.js";
 
 /** Close codes from here on mean: do not come again until something is changed. */
 const FINAL = 4500;
-const POSITION_LOST = 4010;
 /** For the handshake, and then for the hello. */
 const OPEN_MS = 10_000;
 /** Heartbeats that may be missing before the connection counts as dead. */
@@ -358,7 +357,6 @@ export class Bhavcast {
    */
   _lost(code, reason) {
     this._drop();
-    if (code === POSITION_LOST) this._state.beginAnew();
     if (code >= FINAL && code < 5000) {
       this._say({ state: "refused", code, reason });
       return;
