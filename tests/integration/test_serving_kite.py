@@ -21,7 +21,7 @@ from bhavcast.domain.access import Key, digest
 from bhavcast.gateway.kite_ticker import HEARTBEAT_S
 from bhavcast.gateway.session import FLAWS
 from tests.docs.stage import NEXT_EPOCH, PATIENCE_S, Still
-from tests.integration.venue import STRANGER, Venue, request
+from tests.integration.venue import STRANGER, Answer, Venue, request
 from tests.waiting import until
 
 RELIANCE, TCS, SENSEX = 128083204, 532540 << 8 | 4, 265
@@ -203,6 +203,75 @@ async def test_who_does_not_get_as_far_as_a_route_is_refused_in_that_apis_shape_
             assert told["message"].startswith(begins)
             assert (answer.header("retry-after") is None) == (status != 429)
         (await guarded.read("/api/stock/500325")).refused(429, "rate_limited")
+
+
+SHAKE = (
+    "Connection: Upgrade",
+    "Upgrade: websocket",
+    "Sec-WebSocket-Version: 13",
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+)
+KEY = "/kite?api_key=any&access_token=bhk_desk"
+
+
+def kite_refusal(answer: Answer) -> tuple[int, str, str]:
+    """Check that it has that API's shape and no other; return status, kind and code."""
+    told = answer.told
+    assert answer.header("content-type") == "application/json"
+    assert answer.header("x-request-id")
+    assert told.keys() == {"status", "message", "error_type", "data"}
+    assert (told["status"], told["data"]) == ("error", None)
+    return answer.status, told["error_type"], told["message"].partition(":")[0]
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "refused"),
+    [
+        ("/kite", SHAKE, (401, "TokenException", "unauthenticated")),
+        ("/kite?access_token=bhk_other", SHAKE, (401, "TokenException", "unauthenticated")),
+        (KEY, (*SHAKE, f"Origin: {STRANGER}"), (403, "TokenException", "foreign_origin")),
+        (KEY, (*SHAKE, "Host: evil.example"), (421, "InputException", "foreign_host")),
+        (KEY, SHAKE[:3], (400, "InputException", "bad_handshake")),
+        (KEY, (*SHAKE[:2], "Sec-WebSocket-Version: 8", SHAKE[3]), (400, "InputException", "bad_handshake")),
+        (KEY, (*SHAKE, "Sec-WebSocket-Protocol: chat"), (400, "InputException", "bad_handshake")),
+        ("/kite", ("X-API-Key: bhk_desk",), (426, "InputException", "bad_handshake")),
+        ("/kite?" + "x" * 17000, SHAKE, (414, "InputException", "url_too_long")),
+        (KEY, (*SHAKE, "X-More: " + "x" * 17000), (431, "InputException", "headers_too_large")),
+        ("/quote?" + "x" * 17000, (), (414, "InputException", "url_too_long")),
+    ],
+)
+@pytest.mark.parametrize("hot_path", [True, False])
+async def test_a_refused_handshake_has_that_apis_shape(path: str, headers, refused, hot_path: bool):
+    keyring = Keyring([Key(id="1", name="desk", role="viewer", sha256=digest("bhk_desk"), created=0)])
+    keeper = Doorkeeper(keyring, Still(), anonymous_read="never")
+    async with Venue(kite_api=True, keeper=keeper, hot_path=hot_path, limits=Limits(url_bytes=16384)) as guarded:
+        host = None if "Host: evil.example" in headers else "localhost"
+        answer = await guarded.ask(request(path, *headers, host=host))
+        assert kite_refusal(answer) == refused
+        # On the same address the other routes say no as they always do.
+        (await guarded.ask(request("/nothing", "X-API-Key: bhk_desk", *SHAKE))).refused(404, "not_found")
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "limits"),
+    [("too_many_connections", 503, Limits(connections=1)), ("draining", 503, Limits())],
+)
+async def test_a_handshake_that_finds_no_place_is_refused_in_that_apis_shape(code, status, limits):
+    async with Venue(kite_api=True, limits=limits) as full, ticker(full):
+        await until(lambda: len(full.gateway.members) == 1)
+        full.gateway.draining = code == "draining"
+        answer = await full.ask(request("/kite", *SHAKE))
+        assert kite_refusal(answer) == (status, "NetworkException", code)
+        full.gateway.draining = False
+
+
+async def test_a_body_that_is_none_is_refused_in_the_shape_of_its_route_and_the_next_thing_is_not():
+    async with Venue(kite_api=True) as venue:
+        chunked = request("/quote", "Transfer-Encoding: chunked", method="POST") + b"nonsense\r\n"
+        assert kite_refusal(await venue.ask(chunked))[::2] == (400, "malformed_request")
+        async with venue.line() as line:
+            assert (await line.ask(request("/quote?i=BSE:TCS"))).status == 200
+            (await line.ask(b"nonsense\r\n\r\n")).refused(400, "malformed_request")
 
 
 async def test_what_is_refused_is_counted_for_the_route_that_was_asked_for(venue: Venue):

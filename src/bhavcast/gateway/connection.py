@@ -17,6 +17,7 @@ from bhavcast.domain.errors import (
 )
 from bhavcast.gateway import problems, request_id
 from bhavcast.gateway.access_log import AccessLog
+from bhavcast.gateway.problems import Wordings
 from bhavcast.telemetry.metrics import HttpCounters
 
 HEADERS_BYTES: Final = 16 * 1024  # all headers of one request
@@ -28,7 +29,7 @@ REQUEST_S: Final = 10.0  # from the first byte of a request to its last; of a ne
 
 
 class Connection(HttpToolsProtocol):
-    """Refuses what is not a request in the one shape of refusals; set up with `bind`.
+    """Refuses what is not a request, in the shape of its route where that is known; set up with `bind`.
 
     It tells an event stream of its transport, and of its end. uvicorn tells the newest request of a connection that the
     client has gone. An event stream with another request behind it is not the newest: it would never hear of it, and go
@@ -43,10 +44,12 @@ class Connection(HttpToolsProtocol):
     accesses: AccessLog
     constant_headers: bytes
     max_url: int
+    wordings: Wordings
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._running: Any = None
+        self._wording = problems.OURS  # of the request whose head has come, until it is whole
         # A head is due or under way, and what of it has come.
         self._heading = True
         self._head = 0
@@ -112,7 +115,7 @@ class Connection(HttpToolsProtocol):
         return True
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is not HTTP in the one shape of all refusals; uvicorn calls this."""
+        """Refuse what is not HTTP; uvicorn calls this."""
         self._refuse(Malformed(f"expected a request in HTTP/1.1: {msg}"))
 
     def _refuse(self, error: BhavcastError) -> None:
@@ -130,13 +133,13 @@ class Connection(HttpToolsProtocol):
             self.transport.close()  # its answer has gone out: another would be taken for that to what comes next
             return
         own_id = request_id.new().decode()
-        body = problems.with_request_id(problems.body(error), own_id)
+        body = self._wording.write(error, own_id)
         self.counters.count("unparsed", error.status, 0.0)
         peer = self.client[0] if self.client else "unknown"
         self.accesses.refused("unparsed", error.status, address=peer, request_id=own_id, code=error.code)
         head = [STATUS_LINE[error.status], self.constant_headers]
         head += [b"%b: %b\r\n" % header for header in self.server_state.default_headers]
-        head.append(b"content-type: %b\r\ncontent-length: %d\r\n" % (problems.CONTENT_TYPE.encode(), len(body)))
+        head.append(b"content-type: %b\r\ncontent-length: %d\r\n" % (self._wording.content_type.encode(), len(body)))
         head += [b"%b: %b\r\n" % (n.lower().encode(), v.encode()) for n, v in problems.headers(error).items()]
         head.append(b"x-request-id: %b\r\nconnection: close\r\n\r\n" % own_id.encode())
         self.transport.write(b"".join([*head, body]))
@@ -152,13 +155,17 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Hand a request whose head is short enough to the application."""
+        whole = self.url.startswith((b"/", b"*")) or self._absolute()
+        if self.wordings:
+            path = self.url.partition(b"?")[0].decode("latin-1")
+            self._wording = self.wordings.get(path, problems.OURS)
         if len(self.url) > self.max_url:
             self._refuse(UrlTooLong(f"expected a URL of at most {self.max_url} bytes"))
             return
         if self._head > HEADERS_BYTES and sum(len(n) + len(v) + 4 for n, v in self.headers) > HEADERS_BYTES:
             self._refuse(HeadersTooLarge(f"expected at most {HEADERS_BYTES} bytes of headers"))
             return
-        if not self.url.startswith((b"/", b"*")) and not self._absolute():
+        if not whole:
             self._refuse(Malformed("expected a path, or a URL that begins with http:// or https://"))
             return
         self._heading = False
@@ -191,6 +198,7 @@ class Connection(HttpToolsProtocol):
         self._heading = True
         self._beside = 0
         self._coming = False
+        self._wording = problems.OURS
         if self.cycle is not None:
             super().on_message_complete()
 
@@ -211,13 +219,21 @@ class Connection(HttpToolsProtocol):
             running.message_event.set()
 
 
-def bind(counters: HttpCounters, access_log: AccessLog, constant_headers: bytes, *, max_url: int) -> type[Connection]:
+def bind(
+    counters: HttpCounters,
+    access_log: AccessLog,
+    constant_headers: bytes,
+    *,
+    max_url: int,
+    wordings: Wordings | None = None,
+) -> type[Connection]:
     """Return the connection class of one server."""
     names = {
         "counters": counters,
         "accesses": access_log,
         "constant_headers": constant_headers,
         "max_url": max_url,
+        "wordings": wordings or {},
     }
     return type("BoundConnection", (Connection,), names)
 

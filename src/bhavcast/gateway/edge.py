@@ -6,7 +6,7 @@ import re
 import secrets
 from collections.abc import Awaitable, Callable, Iterable
 from time import perf_counter
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import structlog
@@ -29,6 +29,7 @@ from bhavcast.gateway import problems, request_id
 from bhavcast.gateway.access_log import AccessLog, shown
 from bhavcast.gateway.etag import matches
 from bhavcast.gateway.pages import Page, config_page, content_security_policy
+from bhavcast.gateway.problems import Wording, Wordings
 from bhavcast.telemetry.metrics import HttpCounters
 
 log = structlog.get_logger()
@@ -58,8 +59,6 @@ ADMIN: Final = "/api/admin/"
 _PUBLIC: Final = ("/openapi.json", CONFIG)  # says nothing of the market, and who signs in has to read it first
 _INTERNAL: Final = ("/health", "/metrics")
 
-Refuse = Callable[[BhavcastError, Send], Awaitable[None]]
-
 # What is recorded of an operator's act: who, role, what, where, outcome, key id, request id.
 Record = Callable[..., object]
 
@@ -78,13 +77,6 @@ def host_name(host: str) -> str:
     if host.startswith("["):
         return host[1:].partition("]")[0].lower()
     return host.partition(":")[0].lower()
-
-
-class Foreign(NamedTuple):
-    """A route of another API: its application, and the shape in which that API says no."""
-
-    app: App
-    refuse: Refuse
 
 
 class Gate:
@@ -143,7 +135,7 @@ def _is_loopback(name: str) -> bool:
 class Edge:
     """ASGI: wraps the application, asks the doorkeeper, serves the static pages, counts and logs.
 
-    `streams` are answers that last; `more` are routes of other APIs, whose answers have shapes of their own.
+    `streams` are answers that last; `more` are routes of other APIs, and `wordings` the shapes in which those say no.
     """
 
     def __init__(
@@ -158,7 +150,8 @@ class Edge:
         access_log: AccessLog | None = None,
         record: Record | None = None,
         streams: dict[str, App] | None = None,
-        more: dict[str, Foreign] | None = None,
+        more: dict[str, App] | None = None,
+        wordings: Wordings | None = None,
         draining: Callable[[], bool] = lambda: False,
         gateway_url: Callable[[str, bool], str] | None = None,
         tls: bool = False,
@@ -178,6 +171,7 @@ class Edge:
         self._record = record
         self._streams = streams or {}
         self._more = more or {}
+        self._wordings = wordings or {}
         self._draining = draining
         self._gateway_url = gateway_url
         self._constant = (*SECURITY_HEADERS, STRICT_TRANSPORT) if tls else SECURITY_HEADERS
@@ -231,8 +225,7 @@ class Edge:
                 self._count(seen, perf_counter() - began)
 
     async def _refuse(self, scope: Scope, error: BhavcastError, send: Send) -> None:
-        foreign = self._more.get(scope["path"])
-        await (refuse if foreign is None else foreign.refuse)(error, send)
+        await refuse(error, send, self._wordings.get(scope["path"], problems.OURS))
 
     # -- the way in -------------------------------------------------------------------------------------------------
 
@@ -265,7 +258,7 @@ class Edge:
         elif stream is not None:
             await stream(scope, receive, send)
         elif foreign is not None:
-            await foreign.app(scope, receive, send)
+            await foreign(scope, receive, send)
         elif path == WEBSOCKET and self._app is not None and method in ("GET", "HEAD"):
             seen.route = path
             await refuse(BadHandshake("expected Connection: Upgrade and Upgrade: websocket", status=426), send)
@@ -456,8 +449,8 @@ async def respond(
     await send({"type": "http.response.body", "body": body})
 
 
-async def refuse(error: BhavcastError, send: Send) -> None:
-    """Send an error in the one shape."""
-    headers = [(b"content-type", problems.CONTENT_TYPE.encode())]
+async def refuse(error: BhavcastError, send: Send, wording: Wording = problems.OURS) -> None:
+    """Send an error in the shape of its route."""
+    headers = [(b"content-type", wording.content_type.encode())]
     headers += [(name.lower().encode(), value.encode()) for name, value in problems.headers(error).items()]
-    await respond(send, error.status, problems.body(error), headers)
+    await respond(send, error.status, wording.body(error), headers)

@@ -25,6 +25,7 @@ from bhavcast.gateway import connection, problems, quotes, request_id
 from bhavcast.gateway.access_log import AccessLog, Tally, shown
 from bhavcast.gateway.connection import Connection
 from bhavcast.gateway.gateway import Gateway, fresh
+from bhavcast.gateway.problems import Wordings
 from bhavcast.telemetry.metrics import HttpCounters, RouteCounter
 
 STOCK: Final = b"/api/stock/"
@@ -336,6 +337,7 @@ def bind(
     constant_headers: bytes,
     *,
     max_url: int,
+    wordings: Wordings | None = None,
 ) -> type[asyncio.Protocol]:
     """Return the protocol class of one gateway."""
     names = {
@@ -346,6 +348,7 @@ def bind(
         "constant_headers": constant_headers,
         "rate_limit": b"ratelimit-limit: %d\r\n" % gateway.door.burst,
         "max_url": max_url,
+        "wordings": wordings or {},
         "ready": {},
         "ready_bytes": 0,
         "generation": -1,

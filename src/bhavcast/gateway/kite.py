@@ -9,13 +9,16 @@ import zlib
 from collections.abc import Iterable
 from typing import Final
 
+import msgspec
+
 from bhavcast.board.board import Row
 from bhavcast.domain import field
-from bhavcast.domain.errors import AmbiguousSymbol, UnknownSymbol
+from bhavcast.domain.errors import AmbiguousSymbol, BhavcastError, UnknownSymbol
 from bhavcast.domain.field import Ladder
 from bhavcast.domain.instrument import INDEX_PREFIX, Instrument
 from bhavcast.domain.shape import Shape
 from bhavcast.gateway.gateway import Gateway
+from bhavcast.gateway.problems import Wording
 
 EXCHANGE: Final = "BSE"
 BSE: Final = 4  # segments, the last byte of a token
@@ -47,6 +50,28 @@ MODES: Final = {
         "full": (*_QUOTED, field.LAST_TRADE_TIME, field.TIMESTAMP, *field.LADDERS),
     }.items()
 }
+# What that API's client raises, by status; what is not named here is the program's own fault.
+_KINDS: Final = {
+    401: "TokenException",
+    403: "TokenException",
+    429: "NetworkException",
+    500: "GeneralException",
+    503: "NetworkException",
+}
+
+
+def _refusal(error: BhavcastError) -> bytes:
+    where = "" if error.field is None else f"{error.field}: "
+    told = {
+        "status": "error",
+        "message": f"{error.code}: {where}{error.detail}",
+        "error_type": _KINDS.get(error.status, "InputException"),
+        "data": None,
+    }
+    return msgspec.json.encode(told)
+
+
+WORDING: Final = Wording("application/json", _refusal)
 
 
 def whole(row: Row, number: int) -> int:

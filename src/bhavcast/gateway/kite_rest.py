@@ -13,10 +13,9 @@ from bhavcast.board import encode
 from bhavcast.board.board import Row
 from bhavcast.domain import field
 from bhavcast.domain.errors import BadRequest, BhavcastError, MethodNotAllowed, TooManySymbols, Unavailable
-from bhavcast.gateway import problems
-from bhavcast.gateway.edge import Foreign, Receive, Scope, Send, respond
+from bhavcast.gateway.edge import App, Receive, Scope, Send, refuse, respond
 from bhavcast.gateway.gateway import Gateway
-from bhavcast.gateway.kite import EXCHANGE, Tokens, levels, named, paise, seconds, trading_symbol, whole
+from bhavcast.gateway.kite import EXCHANGE, WORDING, Tokens, levels, named, paise, seconds, trading_symbol, whole
 
 MOST: Final = 1000  # instruments in one request; of whole quotes half as many
 _COLUMNS: Final = (
@@ -33,18 +32,10 @@ _COLUMNS: Final = (
     "segment",
     "exchange",
 )
-# What that API's client raises, by status; what is not named here is the program's own fault.
-_KINDS: Final = {
-    401: "TokenException",
-    403: "TokenException",
-    429: "NetworkException",
-    500: "GeneralException",
-    503: "NetworkException",
-}
 _json = msgspec.json.Encoder().encode
 
 
-def routes(gateway: Gateway, tokens: Tokens) -> dict[str, Foreign]:
+def routes(gateway: Gateway, tokens: Tokens) -> dict[str, App]:
     """Return each route."""
     answers: dict[str, Callable[[str], tuple[bytes, bytes]]] = {
         "/quote": partial(_quotes, gateway, tokens, _quote, MOST // 2),
@@ -53,7 +44,7 @@ def routes(gateway: Gateway, tokens: Tokens) -> dict[str, Foreign]:
         "/instruments": partial(_instruments, gateway, tokens),
         f"/instruments/{EXCHANGE}": partial(_instruments, gateway, tokens),
     }
-    return {path: Foreign(partial(_answer, gateway, answer), refuse) for path, answer in answers.items()}
+    return {path: partial(_answer, gateway, answer) for path, answer in answers.items()}
 
 
 async def _answer(
@@ -66,24 +57,11 @@ async def _answer(
             raise Unavailable("the board is not here yet")
         kind, body = answer(scope["query_string"].decode("latin-1"))
     except BhavcastError as error:
-        await refuse(error, send)
+        await refuse(error, send, WORDING)
     else:
         await respond(
             send, 200, b"" if scope["method"] == "HEAD" else body, [(b"content-type", kind)], length=len(body)
         )
-
-
-async def refuse(error: BhavcastError, send: Send) -> None:
-    """Send an error in the shape of this API."""
-    where = "" if error.field is None else f"{error.field}: "
-    told = {
-        "status": "error",
-        "message": f"{error.code}: {where}{error.detail}",
-        "error_type": _KINDS.get(error.status, "InputException"),
-        "data": None,
-    }
-    headers = [(name.lower().encode(), value.encode()) for name, value in problems.headers(error).items()]
-    await respond(send, error.status, _json(told), [(b"content-type", b"application/json"), *headers])
 
 
 def _quotes(

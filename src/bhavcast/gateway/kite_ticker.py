@@ -16,10 +16,11 @@ from websockets.http11 import Request
 
 from bhavcast.access.doorkeeper import Visitor
 from bhavcast.board.board import Row
-from bhavcast.domain.errors import BadRequest, BhavcastError, TooManySymbols
+from bhavcast.domain.errors import BadHandshake, BadRequest, BhavcastError, TooManySymbols
 from bhavcast.gateway import close_codes
+from bhavcast.gateway.edge import Receive, Scope, Send, refuse
 from bhavcast.gateway.gateway import Gateway
-from bhavcast.gateway.kite import MODES, Tokens
+from bhavcast.gateway.kite import MODES, WORDING, Tokens
 from bhavcast.gateway.session import FLAWS, FLAWS_WITHIN_S
 from bhavcast.gateway.stay import Stay
 from bhavcast.gateway.websocket import WebSocket
@@ -103,6 +104,11 @@ def token(request: Request) -> list[tuple[bytes, bytes]]:
     except ValueError:
         return []
     return [(b"authorization", b"token " + asked.get("access_token", "").encode())]
+
+
+async def without_upgrade(_scope: Scope, _receive: Receive, send: Send) -> None:
+    """Answer a request that is no handshake."""
+    await refuse(BadHandshake("expected Connection: Upgrade and Upgrade: websocket", status=426), send, WORDING)
 
 
 class Ticker:

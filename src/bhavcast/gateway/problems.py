@@ -1,6 +1,7 @@
-"""Errors as RFC 9457 problem details: the one shape in which this service says no."""
+"""How this service says no: as RFC 9457 problem details, or as the API does whose route was asked."""
 
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -53,6 +54,22 @@ def code(problem_body: bytes) -> str:
 def with_request_id(problem_body: bytes, request_id: str) -> bytes:
     """Add the name of the request that was refused; it has only characters that JSON takes as they are."""
     return b'%b,"request_id":"%b"}' % (problem_body[:-1], request_id.encode())
+
+
+class Wording(NamedTuple):
+    """The shape of a refusal. A route has one, and whoever refuses a request to it uses that."""
+
+    content_type: str
+    body: Callable[[BhavcastError], bytes]
+
+    def write(self, error: BhavcastError, request_id: str) -> bytes:
+        """Return the body, with the name of the request where the shape has a place for more."""
+        told = self.body(error)
+        return with_request_id(told, request_id) if self.content_type == CONTENT_TYPE else told
+
+
+OURS: Final = Wording(CONTENT_TYPE, body)
+Wordings = Mapping[str, Wording]  # by path; what is not named has ours
 
 
 def headers(error: BhavcastError) -> dict[str, str]:

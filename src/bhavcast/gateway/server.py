@@ -35,8 +35,8 @@ from bhavcast.gateway.edge import (
     SECURITY_HEADERS,
     STRICT_TRANSPORT,
     WEBSOCKET,
+    App,
     Edge,
-    Foreign,
     Gate,
     Record,
     header_lines,
@@ -44,6 +44,7 @@ from bhavcast.gateway.edge import (
 from bhavcast.gateway.gateway import Gateway
 from bhavcast.gateway.pace import Pace
 from bhavcast.gateway.pages import Page
+from bhavcast.gateway.problems import OURS, Wording, Wordings
 from bhavcast.gateway.session import Session
 from bhavcast.gateway.websocket import REST, SLICE_S, Conversation, WebSocket, refusal
 from bhavcast.telemetry.metrics import Exposition, HttpCounters, Sample
@@ -121,14 +122,16 @@ class GatewayServer:
         )
         # Protocols that know no message with a key: who needs one shows it at the handshake, or is refused.
         self._endpoints = {engineio.PATH: Endpoint(engines.open, engines.refuses)}
-        more: dict[str, Foreign] = {}
+        more: dict[str, App] = {}
+        self._wordings: Wordings = {}
         if kite_api:
             tokens = kite.Tokens(gateway)
             gateway.dialects |= kite.Packets(tokens).dialects
             self._endpoints[kite_ticker.PATH] = Endpoint(
                 lambda ws, _, visitor: kite_ticker.Ticker(gateway, tokens, ws, visitor=visitor)
             )
-            more = kite_rest.routes(gateway, tokens)
+            more = kite_rest.routes(gateway, tokens) | {kite_ticker.PATH: kite_ticker.without_upgrade}
+            self._wordings = dict.fromkeys(more, kite.WORDING)
         self.figures = Exposition(self.counters, self._samples).text
         app = rest.build(
             gateway, self._all_figures, max_body=limits.body_bytes, control=control, drain=self.begin_drain
@@ -144,6 +147,7 @@ class GatewayServer:
             record=record,
             streams={"/api/stream": sse.stream(gateway), engineio.PATH: engines.app},
             more=more,
+            wordings=self._wordings,
             draining=lambda: gateway.draining,
             tls=tls is not None,
         )
@@ -151,10 +155,18 @@ class GatewayServer:
         protocol: type[asyncio.Protocol]
         if hot_path:
             protocol = hot.bind(
-                gateway, self.counters, self.accesses, gate.host_allowed, constant, max_url=limits.url_bytes
+                gateway,
+                self.counters,
+                self.accesses,
+                gate.host_allowed,
+                constant,
+                max_url=limits.url_bytes,
+                wordings=self._wordings,
             )
         else:
-            protocol = connection.bind(self.counters, self.accesses, constant, max_url=limits.url_bytes)
+            protocol = connection.bind(
+                self.counters, self.accesses, constant, max_url=limits.url_bytes, wordings=self._wordings
+            )
         self._server = Quiet(
             uvicorn.Config(
                 edge,
@@ -243,6 +255,7 @@ class GatewayServer:
         return WebSocket(
             open_session=lambda ws, request: self._open_session(ws, request, *who[0]),
             admit=lambda ws, request, transport: self._admit(ws, request, transport, who),
+            wording=self._wording,
             connections=server_state.connections,
             max_bytes=self._gateway.limits.message_bytes,
             slice_s=self.slice_s,
@@ -293,7 +306,10 @@ class GatewayServer:
             return None
         self.counters.count(route, refused.status, 0.0)
         self.accesses.refused(route, refused.status, code=refused.code, key=name, address=address, request_id=own_id)
-        return refusal(ws, refused, own_id)
+        return refusal(ws, refused, own_id, self._wording(request))
+
+    def _wording(self, request: Request) -> Wording:
+        return self._wordings.get(_path(request), OURS)
 
     def _check(self, request: Request) -> BhavcastError | None:
         hosts = request.headers.get_all("Host")

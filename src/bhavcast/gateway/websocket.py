@@ -22,6 +22,7 @@ from websockets.typing import Subprotocol
 
 from bhavcast.domain.errors import BadHandshake, BhavcastError
 from bhavcast.gateway import problems, protocol, request_id
+from bhavcast.gateway.problems import Wording
 from bhavcast.hub.frame import header as frame_header
 from bhavcast.hub.outbox import HIGH_WATER
 
@@ -90,6 +91,7 @@ class WebSocket(asyncio.Protocol):
         open_session: makes the session of an accepted connection.
         admit: looks at the request and returns a response that refuses it, or None.
         max_bytes: of one message.
+        wording: the shape in which the request's path says no.
         slice_s, rest: what its messages may cost at a stretch, and how many times as long it is not listened to then.
     """
 
@@ -107,6 +109,7 @@ class WebSocket(asyncio.Protocol):
         "_slice_s",
         "_text",
         "_timer",
+        "_wording",
         "_ws",
         "binary",
         "full",
@@ -121,12 +124,14 @@ class WebSocket(asyncio.Protocol):
         admit: Callable[[ServerProtocol, Request, Any], Response | None],
         connections: set[Any],
         max_bytes: int,
+        wording: Callable[[Request], Wording] = lambda _: problems.OURS,
         slice_s: float = SLICE_S,
         rest: float = REST,
     ) -> None:
         self._slice_s, self._rest = slice_s, rest
         self._open_session = open_session
         self._admit = admit
+        self._wording = wording
         self._connections = connections
         self._ws = Server(subprotocols=_SUBPROTOCOLS, select_subprotocol=_select_subprotocol, max_size=max_bytes)
         self._session: Conversation | None = None
@@ -223,12 +228,18 @@ class WebSocket(asyncio.Protocol):
         if response is None:
             response = self._ws.accept(request)
             if response.status_code != 101:
-                response = _in_one_shape(self._ws, response)
+                response = self._bad_handshake(response, self._wording(request))
         self._ws.send_response(response)
         self._flush()
         if response.status_code == 101:
             self.binary = self._ws.subprotocol == protocol.MSGPACK
             self._session = self._open_session(self, request)
+
+    def _bad_handshake(self, refused: Response, wording: Wording) -> Response:
+        error = BadHandshake(str(self._ws.handshake_exc), status=refused.status_code)
+        response = refusal(self._ws, error, request_id.new().decode(), wording)
+        response.headers["Sec-WebSocket-Version"] = "13"  # a client of another version has to be told (RFC 6455, 4.4)
+        return response
 
     def _frame(self, frame: Frame) -> None:
         if frame.opcode in (Opcode.TEXT, Opcode.BINARY):
@@ -329,22 +340,15 @@ class WebSocket(asyncio.Protocol):
             self._timer = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self._abort)
 
 
-def refusal(ws: ServerProtocol, error: BhavcastError, own_id: str) -> Response:
-    """Return the response that refuses a handshake, in the one shape."""
-    response = ws.reject(error.status, problems.with_request_id(problems.body(error), own_id).decode())
+def refusal(ws: ServerProtocol, error: BhavcastError, own_id: str, wording: Wording) -> Response:
+    """Return the response that refuses a handshake."""
+    response = ws.reject(error.status, wording.write(error, own_id).decode())
     del response.headers["Content-Type"]
-    response.headers["Content-Type"] = problems.CONTENT_TYPE
+    response.headers["Content-Type"] = wording.content_type
     response.headers["X-Request-ID"] = own_id
     for name, value in problems.headers(error).items():
         if name not in response.headers:  # the library has said that it closes
             response.headers[name] = value
-    return response
-
-
-def _in_one_shape(ws: ServerProtocol, refused: Response) -> Response:
-    error = BadHandshake(str(ws.handshake_exc), status=refused.status_code)
-    response = refusal(ws, error, request_id.new().decode())
-    response.headers["Sec-WebSocket-Version"] = "13"  # a client of another version has to be told (RFC 6455, 4.4)
     return response
 
 
