@@ -18,7 +18,7 @@ class Proxy:
     """Listens at a Unix socket, or on a port of its own, and passes on to another address of either kind."""
 
     def __init__(self, path: Path | None, target: Address) -> None:
-        self.path, self._target = path, target
+        self.path, self.target = path, target
         self._pairs: dict[asyncio.StreamWriter, asyncio.StreamWriter] = {}  # client's → server's
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -101,12 +101,12 @@ class Proxy:
         task.add_done_callback(self._tasks.discard)
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        if isinstance(self._target, Path):
-            return await asyncio.open_unix_connection(self._target, limit=BUFFER)
+        if isinstance(self.target, Path):
+            return await asyncio.open_unix_connection(self.target, limit=BUFFER)
         end = socket.socket()
         end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
         end.setblocking(False)
-        await asyncio.get_running_loop().sock_connect(end, self._target)
+        await asyncio.get_running_loop().sock_connect(end, self.target)
         return await asyncio.open_connection(sock=end, limit=BUFFER)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
