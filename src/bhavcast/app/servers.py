@@ -123,24 +123,25 @@ def located(config: Config, gateway_port: int) -> Callable[[str, bool], str]:
 
 async def summary(gateway: Gateway) -> str:
     """Say what there is, in parts divided by ` | `: the board, which time it is where that is not the real one, and more."""
+    spoken = await _first_words(gateway)
+    # Asked after it: a new epoch begins with its rows, and the facts of the one before are gone.
     feeds, market = gateway.fact("feeds"), gateway.market
-    spoken = await _first_words(gateway.replica)
-    told = [f"{len(gateway.everyone()):,} scrips and indices from {', '.join(feeds)}"]
+    told = [f"{len(gateway.everyone()):,} scrips and indices from {', '.join(feeds) or 'a source that has not begun'}"]
     if market.virtual:
         speed = "" if market.speed == 1 else f" at {market.speed:g} × real time"
-        modes = ", ".join(_WHAT[feed["mode"]] for feed in feeds.values())
-        told.append(f"market     virtual clock, now {_clock_text(market.now_ms())} IST{speed}; {modes}")
+        modes = "".join(f"; {_WHAT[feed['mode']]}" for feed in feeds.values())
+        told.append(f"market     virtual clock, now {_clock_text(market.now_ms())} IST{speed}{modes}")
     if not spoken:
         told.append("quotes     none yet: the source has not spoken; until then a quote answers 503 no_data_yet")
     return " | ".join(told)
 
 
-async def _first_words(replica: Board) -> int:
-    """Wait until the source has said how everything stands, though not for ever; return how many scrips have a quote."""
+async def _first_words(gateway: Gateway) -> int:
+    """Wait until a source has said how everything stands, though not for ever; return how many scrips have a quote."""
     spoken = -1
     for _ in range(int(WORDS_WITHIN_S / LOOK_S)):
-        before, spoken = spoken, sum(row.has_data and not row.hidden for row in replica.order)
-        if spoken and spoken == before:
+        before, spoken = spoken, sum(row.has_data and not row.hidden for row in gateway.replica.order)
+        if spoken and spoken == before and gateway.fact("feeds"):
             break
         await asyncio.sleep(LOOK_S)
     return spoken

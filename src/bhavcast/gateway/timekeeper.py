@@ -19,10 +19,15 @@ class Timekeeper:
         self._audience = audience
         self._replica = replica
         self._market = market
+        self._anew = False  # whether the next time that is told counts although it is an earlier one
 
     def restart(self, *, planned: bool) -> None:
-        """Take the time of the new epoch, even if it is an earlier one: its market may have begun anew."""
-        self._set(self._of_canary(), anew=True)
+        """Take the time of the new epoch, even if it is an earlier one: its market may have begun anew.
+
+        Its first board may tell none, for a day that has just begun has no trades, and no canary; then a message does.
+        """
+        self._anew = True
+        self._set(self._of_canary())
         self._audience.restart(planned=planned)
 
     def hear(self, rows: list[Row], message: Message | None) -> None:
@@ -43,7 +48,8 @@ class Timekeeper:
         beat = None if canary is None else canary.values[LAST_TRADE_TIME]
         return beat if isinstance(beat, int) else None
 
-    def _set(self, at_ms: int | None, *, anew: bool = False) -> None:
+    def _set(self, at_ms: int | None) -> None:
         clock = self._replica.facts.get("clock")
         if clock is not None and at_ms is not None:
-            self._market.follow(at_ms, virtual=clock["virtual"], speed=clock["speed"], anew=anew)
+            self._market.follow(at_ms, virtual=clock["virtual"], speed=clock["speed"], anew=self._anew)
+            self._anew = False
