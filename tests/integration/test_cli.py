@@ -123,6 +123,7 @@ def test_what_goes_into_a_pipe_has_no_colour_and_no_boxes(arguments, tmp_path):
         (["record", "a.rec", "--for", "inf"], "--for — expected a number above 0, got inf"),
         (["up", "--port", "x"], "port in --port — expected a whole number from 0 to 65535, got 'x'"),
         (["up", "--host", "0.0.0.0"], "while there are no keys, got '0.0.0.0'"),
+        (["up", "--data", "/dev/null"], "data — expected a folder that can be used, got /dev/null: Not a directory"),
         (["serve", "gateway"], "bus.url — expected the address of a Redis, got nothing"),
         (["serve", "ingest"], "bus.url — expected the address of a Redis, got nothing"),
         (["keys", "revoke"], "expected one key or more, got none"),

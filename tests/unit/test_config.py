@@ -80,12 +80,29 @@ def test_paths_in_a_file_are_relative_to_it(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("key", "nearest"), [("prot", "port"), ("limits.symbol", "limits.symbols"), ("gateway.hotpath", "gateway.hot_path")]
+    ("key", "nearest"),
+    [
+        ("prot", "port"),
+        ("limts", "limits"),
+        ("limits.symbol", "limits.symbols"),
+        ("gateway.hotpath", "gateway.hot_path"),
+    ],
 )
 def test_an_unknown_key_in_the_file_is_named_with_its_place_and_the_nearest(tmp_path, key, nearest):
     file = tmp_path / "prod.toml"
     file.write_text(f"{key} = 1\n")
     assert refused(file=file) == f"{key} in {file} — expected a known setting; the nearest is {nearest}"
+
+
+def test_a_section_that_is_none_is_named(tmp_path):
+    file = tmp_path / "prod.toml"
+    file.write_text("limits = 3\n")
+    assert refused(file=file) == f"limits in {file} — expected a section, [limits], got '3'"
+
+
+def test_a_data_folder_that_is_none_is_named_and_no_file_that_nobody_gave(tmp_path):
+    (tmp_path / "state").write_text("")
+    assert refused({"data": "state"}) == "data — expected a folder that can be used, got state: Not a directory"
 
 
 def test_an_unknown_variable_is_named_with_the_nearest():

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from bhavcast.cli.command import command
-from bhavcast.cli.output import Exit, JsonFlag, KeyFileFlag, UrlFlag, age, fail, json, key_headers, note, table
+from bhavcast.cli.output import Exit, JsonFlag, KeyFileFlag, UrlFlag, age, fail, json, key_headers, note, table, written
 from bhavcast.cli.usage import number
 
 _COLUMNS = ("symbol", "id", "price", "change", "%", "volume", "bid", "ask", "state", "source", "age")
@@ -47,12 +47,13 @@ def quote(
         good = [row for row in rows if "error" not in row]
         if good and fields:
             names = list(dict.fromkeys(name for row in good for name in row if name != "depth"))
-            table(names, [[row.get(name) for name in names] for row in good])
+            table(names, [[written(row.get(name)) for name in names] for row in good])
         elif good:
             table(
                 _COLUMNS,
                 [_cells(row, now) for row in good],
                 right=("price", "change", "%", "volume", "bid", "ask", "age"),
+                spare=("bid", "ask", "source"),
             )
         if levels := [level for row in good for level in _levels(row)]:
             table(_BOOK, levels, right=_BOOK[1:])
@@ -75,7 +76,11 @@ def _cells(row: dict[str, Any], now: datetime) -> list[object]:
     names = ("symbol", "id", "current_price", "change", "percent_change", "volume", "bid_price", "ask_price", "state")
     stamp = row.get("timestamp")
     seconds = None if stamp is None else (now - datetime.fromisoformat(stamp)).total_seconds()
-    return [*(row.get(name) for name in names), f"{row.get('source', '')} ({row.get('mode', '')})", age(seconds)]
+    return [
+        *(written(row.get(name)) for name in names),
+        f"{row.get('source', '')} ({row.get('mode', '')})",
+        age(seconds),
+    ]
 
 
 def _levels(row: dict[str, Any]) -> list[list[object]]:
@@ -85,8 +90,8 @@ def _levels(row: dict[str, Any]) -> list[list[object]]:
     return [
         [
             row["symbol"],
-            *(bid.get(name) for name in ("orders", "quantity", "price")),
-            *(ask.get(name) for name in ("price", "quantity", "orders")),
+            *(written(bid.get(name)) for name in ("orders", "quantity", "price")),
+            *(written(ask.get(name)) for name in ("price", "quantity", "orders")),
         ]
         for bid, ask in sides
     ]

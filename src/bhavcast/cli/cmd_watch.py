@@ -6,12 +6,28 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 from cyclopts import Parameter
 
 from bhavcast.cli.command import command
-from bhavcast.cli.output import Exit, JsonFlag, KeyFileFlag, UrlFlag, age, console, fail, json, key_headers, note, say
+from bhavcast.cli.output import (
+    Exit,
+    JsonFlag,
+    KeyFileFlag,
+    UrlFlag,
+    age,
+    console,
+    fail,
+    fitting,
+    json,
+    key_headers,
+    note,
+    ruled,
+    say,
+    written,
+)
 from bhavcast.cli.usage import number
 
 if TYPE_CHECKING:
@@ -21,7 +37,9 @@ if TYPE_CHECKING:
 
 _LIT_S = 0.7  # a changed cell stays lit for so long
 _REDRAW_S = 0.1
+_HEAD_LINES = 4  # title, names, rule, and the line of the cursor
 _FIELDS = {
+    "id": "id",
     "price": "current_price",
     "change": "change",
     "%": "percent_change",
@@ -29,7 +47,11 @@ _FIELDS = {
     "bid": "bid_price",
     "ask": "ask_price",
     "state": "state",
+    "phase": "phase",
 }
+_COLUMNS = ("symbol", *_FIELDS, "age")
+_NUMBERS = ("price", "change", "%", "volume", "bid", "ask", "age")
+_SPARE = ("bid", "ask", "phase", "volume", "change", "id")
 
 
 class MarketTime:
@@ -98,8 +120,8 @@ class Lines:
                 }
             )
             return
-        cells = [update.symbol, quote.get("id", ""), *(quote.get(field) for field in _FIELDS.values()), age(seconds)]
-        say("  ".join("" if cell is None else str(cell) for cell in cells))
+        cells = [update.symbol, *(written(quote.get(field)) for field in _FIELDS.values()), age(seconds)]
+        say("  ".join(cell or "-" for cell in cells))
         sys.stdout.flush()
 
     def link(self, up: bool, why: str) -> None:
@@ -123,6 +145,7 @@ class Live:
         self._quotes = quotes
         self._lit: dict[tuple[str, str], tuple[float, str]] = {}
         self._link, self._status = "connecting", ""
+        self._width, self._gone = 0, set[int]()
         self.place = Place(console=console(), auto_refresh=False, transient=False)
 
     def update(self, update: "Update") -> None:
@@ -149,32 +172,42 @@ class Live:
         self.place.update(self._table(), refresh=True)
 
     def _table(self) -> "RenderableType":
-        from rich.table import Table
         from rich.text import Text
 
-        drawn = Table(title=" · ".join(filter(None, (self._link, self._status))), header_style="bold")
-        for column in ("symbol", "id", *_FIELDS, "phase", "age"):
-            drawn.add_column(column, justify="left" if column in ("symbol", "id", "state", "phase") else "right")
-        now = time.monotonic()
-        for symbol, quote in self._quotes.items():
-            cells = [Text(_text(quote.get(field)), style=self._style(symbol, field, now)) for field in _FIELDS.values()]
-            drawn.add_row(
+        size = self.place.console.size
+        shown = list(islice(self._quotes.items(), max(1, size.height - _HEAD_LINES)))
+        fields = [*_FIELDS.values()]
+        cells = [
+            [
                 symbol,
-                Text(str(quote.get("id", ""))),
-                *cells,
-                str(quote.get("phase", "")),
+                *(written(quote.get(field), thousands=",") for field in fields),
                 age(self._clock.age_seconds(quote)),
-                style="dim" if quote.get("state") == "stale" else "",
+            ]
+            for symbol, quote in shown
+        ]
+        kept = self._kept(cells, size.width)
+        more = f"the first {len(shown)} of {len(self._quotes):,}" if len(shown) < len(self._quotes) else ""
+        title = " · ".join(filter(None, (self._link, self._status, more)))
+        drawn = ruled([_COLUMNS[at] for at in kept], _NUMBERS, title)
+        now = time.monotonic()
+        for (symbol, quote), row in zip(shown, cells, strict=True):
+            styles = ["", *(self._style(symbol, field, now) for field in fields), ""]
+            drawn.add_row(
+                *(Text(row[at], style=styles[at]) for at in kept), style="dim" if quote.get("state") == "stale" else ""
             )
         return drawn
+
+    def _kept(self, cells: list[list[str]], width: int) -> list[int]:
+        """Return the columns to draw: one that gave way stays away, or it would come and go with every digit."""
+        if width != self._width:
+            self._width, self._gone = width, set()
+        kept = fitting(_COLUMNS, cells, width, _SPARE)
+        self._gone |= set(range(len(_COLUMNS))) - set(kept)
+        return [at for at in kept if at not in self._gone]
 
     def _style(self, symbol: str, field: str, now: float) -> str:
         until, style = self._lit.get((symbol, field), (0.0, ""))
         return style if now < until else ""
-
-
-def _text(value: object) -> str:
-    return f"{value:,}" if isinstance(value, int | float) else "" if value is None else str(value)
 
 
 def watch(

@@ -6,7 +6,7 @@ NO_COLOR is set; a pipe gets plain columns.
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
 from pathlib import Path
@@ -18,6 +18,7 @@ from cyclopts import Parameter
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
     from bhavcast.domain.errors import BhavcastError
 
@@ -120,20 +121,25 @@ def json(value: object) -> None:
     sys.stdout.flush()
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Iterable[str] = ()) -> None:
-    """Print rows under their columns; those named in `right` are numbers."""
+def table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    right: Iterable[str] = (),
+    spare: Sequence[str] = (),
+) -> None:
+    """Print rows under their columns; those in `right` are numbers, those in `spare` left out where a terminal is narrow."""
     cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
     numbers = set(right)
     if sys.stdout.isatty():
-        from rich.table import Table
         from rich.text import Text
 
-        drawn = Table(header_style="bold")
-        for column in columns:
-            drawn.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
+        place = console()
+        kept = fitting(columns, cells, place.width, spare)
+        drawn = ruled([columns[at] for at in kept], numbers)
         for row in cells:
-            drawn.add_row(*(Text(cell) for cell in row))
-        console().print(drawn)
+            drawn.add_row(*(Text(row[at]) for at in kept))
+        place.print(drawn)
         return
     widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
     for row in [list(columns), *cells]:
@@ -142,6 +148,49 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: It
             for cell, width, name in zip(row, widths, columns, strict=True)
         ]
         print("  ".join(aligned).rstrip())
+
+
+def ruled(columns: Sequence[str], numbers: Container[str], title: str = "") -> "Table":
+    """Return an empty table of a terminal, with a rule under its columns' names and two spaces between them."""
+    from rich import box
+    from rich.table import Table
+
+    drawn = Table(
+        title=title or None,
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+        header_style="bold",
+    )
+    for column in columns:
+        if column in numbers:
+            drawn.add_column(column, justify="right", no_wrap=True)
+        else:
+            drawn.add_column(column, overflow="fold")
+    return drawn
+
+
+def fitting(columns: Sequence[str], cells: Sequence[Sequence[str]], width: int, spare: Sequence[str]) -> list[int]:
+    """Return where the columns stand that fit into a terminal's width; those in `spare` give way, the first first."""
+    widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
+    kept = list(range(len(columns)))
+    for name in spare:
+        if sum(widths[at] for at in kept) + 2 * (len(kept) - 1) <= width:
+            break
+        kept.remove(columns.index(name))
+    return kept
+
+
+def written(value: object, *, thousands: str = "") -> str:
+    """Return a value of a quote as people read it: a price has two decimals, or the four of a debt price."""
+    if isinstance(value, float):
+        decimals = max(2, len(repr(value).partition(".")[2]))
+        return f"{value:{thousands}.{decimals}f}"
+    if isinstance(value, int):
+        return f"{value:{thousands}}"
+    return "" if value is None else str(value)
 
 
 @contextmanager

@@ -138,6 +138,10 @@ def _read(path: Path, *, must_exist: bool) -> dict[str, Any] | None:
             return None
         raise BadConfig(f"{path} — expected a configuration file, got nothing: it does not exist") from None
     except (OSError, UnicodeDecodeError) as error:
+        folder = path.parent
+        if not must_exist and not (folder.is_dir() and os.access(folder, os.X_OK)):  # nobody named a file
+            why = error.strerror if isinstance(error, OSError) else error
+            raise BadConfig(f"data — expected a folder that can be used, got {folder}: {why}", field="data") from None
         raise BadConfig(f"{path} — expected a readable configuration file in UTF-8, got: {error}") from None
     except tomllib.TOMLDecodeError as error:
         raise BadConfig(f"{path} — expected TOML, got: {error}") from None
@@ -157,10 +161,12 @@ def _from_file(content: Mapping[str, Any], path: Path, prefix: str = "") -> Iter
         name = prefix + key
         if name in SETTINGS:
             yield SETTINGS[name], raw, str(path)
-        elif not prefix and name in sections and isinstance(raw, dict):
+        elif not prefix and name in sections:
+            if not isinstance(raw, dict):
+                raise BadConfig(f"{name} in {path} — expected a section, [{name}], got {str(raw)[:80]!r}", field=name)
             yield from _from_file(raw, path, f"{name}.")
         else:
-            raise _unknown(name, str(path), SETTINGS)
+            raise _unknown(name, str(path), SETTINGS if prefix else (*SETTINGS, *sections))
 
 
 def _unknown(name: str, where: str, known: Mapping[str, object] | tuple[str, ...]) -> BadConfig:
