@@ -170,15 +170,24 @@ def test_half_a_master_is_refused_unless_it_is_said_to_be_partial(store):
 def test_an_older_file_is_refused_unless_forced(store):
     store.import_bhavcopy(day_file(close="103.00"), MAY_7)
     store.import_master(MASTER, name="BSE_EQ_SCRIP_15062023.csv")
-    with pytest.raises(BadFile, match="force it"):
+    with pytest.raises(BadFile, match="--force goes back"):
         store.import_bhavcopy(day_file(), MAY_6)
-    with pytest.raises(BadFile, match="force it"):
+    with pytest.raises(BadFile, match="--force goes back"):
         store.import_master(MASTER, name="BSE_EQ_SCRIP_14062023.csv")
     store.import_master(MASTER, name="BSE_EQ_SCRIP_14062023.csv", force=True)
     store.import_bhavcopy(day_file(CODES[:6]), MAY_6, force=True)
     universe = store.load()
     assert universe.date == MAY_6
     assert "600010" not in universe.closes  # its only close was of a day that has not been yet
+
+
+def test_the_figures_of_a_stored_day_under_another_date_are_a_wrong_date_unless_forced(store):
+    store.import_bhavcopy(day_file(), MAY_7)
+    with pytest.raises(BadFile, match="every figure in it is that of 2021-05-07"):
+        store.import_bhavcopy(day_file(), MAY_10)
+    assert store.load().date == MAY_7
+    store.import_bhavcopy(day_file(), MAY_10, force=True)
+    assert store.load().date == MAY_10
 
 
 def test_a_day_that_has_not_come_is_refused(store):
@@ -247,14 +256,14 @@ def test_the_new_header_is_stored_too(store):
 
 def test_two_earlier_files_are_kept(store, folder):
     for day in range(5):
-        store.import_bhavcopy(day_file(), MAY_7 + datetime.timedelta(day))
+        store.import_bhavcopy(day_file(NO_TRADES=str(10 + day)), MAY_7 + datetime.timedelta(day))
     assert names(folder) == [f"bhavcopy-{number:08d}.ref" for number in (3, 4, 5)]
 
 
 @pytest.mark.parametrize("harm", ["empty", "cut", "flip", "foreign", "type"])
 def test_a_harmed_file_gives_way_to_the_one_before_with_a_warning(store, folder, harm):
     store.import_bhavcopy(day_file(), MAY_6)
-    store.import_bhavcopy(day_file(), MAY_7)
+    store.import_bhavcopy(day_file(close="102.20"), MAY_7)
     path = folder / "bhavcopy-00000002.ref"
     content = path.read_bytes()
     flipped = bytes([content[100] ^ 1])
@@ -272,7 +281,7 @@ def test_a_harmed_file_gives_way_to_the_one_before_with_a_warning(store, folder,
     loaded = store.read()
     assert loaded.universe.date == MAY_6
     assert [warning for warning in loaded.warnings if path.name in warning]
-    assert store.import_bhavcopy(day_file(), MAY_10).warnings
+    assert store.import_bhavcopy(day_file(close="102.30"), MAY_10).warnings
     assert store.load().date == MAY_10
 
 
@@ -300,11 +309,11 @@ def test_a_disk_error_leaves_what_was_there(store, folder, monkeypatch, call, co
 
     monkeypatch.setattr(os, call, fail)
     with pytest.raises(Unavailable, match="cannot store"):
-        store.import_bhavcopy(day_file(), MAY_7)
+        store.import_bhavcopy(day_file(close="102.20"), MAY_7)
     monkeypatch.undo()
     assert names(folder) == files
     assert store.load() == before
-    store.import_bhavcopy(day_file(), MAY_7)
+    store.import_bhavcopy(day_file(close="102.20"), MAY_7)
     assert store.load().date == MAY_7
 
 

@@ -124,7 +124,7 @@ def _refusal(path: Path, error: BadFile, done: int, of: int) -> CommandError:
     stands = "nothing has changed: what was there before still stands"
     if of > 1:
         stands = f"nothing of it was used; {done} of {of} files were imported before it, those after it were not read"
-    return CommandError(f"{path.name}: {error.detail}", then=stands)
+    return CommandError(f"{path.name or path}: {error.detail}", then=stands)
 
 
 def _at_once(config: Any) -> Exit:

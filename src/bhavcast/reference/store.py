@@ -163,7 +163,7 @@ class ReferenceStore:
         if not trades(parsed.date) and not force:
             raise BadFile(
                 f"the file is of {parsed.date}, a {parsed.date:%A} on which there was no trading by the calendar: it is a "
-                "wrong date, or a session that the calendar does not know (force it)",
+                "wrong date, or a session that the calendar does not know (--force takes it)",
                 field="date",
             )
         with self._turn():
@@ -174,6 +174,8 @@ class ReferenceStore:
                 _refuse_half(rows, last.full_rows, partial)
                 if parsed.date < last.day.date and not force:
                     raise _older(parsed.date, last.day.date)
+                if not force:
+                    _refuse_another_name(parsed, last.day)
             day = _after(last.day if last else None, parsed, partial)
             full_rows = last.full_rows if partial and last else rows
             self.days.keep(day.date, OFFICIAL, _ranges(day))
@@ -279,14 +281,24 @@ def _content(source: Path | bytes, name: str) -> tuple[bytes, str]:
 def _refuse_half(rows: int, last: int, partial: bool) -> None:
     if not partial and rows * 2 <= last:
         raise BadFile(
-            f"the file has {rows} rows, the last of its kind had {last}: half of it is missing (say that it is "
-            "partial, if that is meant)",
+            f"the file has {rows} rows, the last of its kind had {last}: half of it is missing (--partial takes "
+            "it, for the scrips that it holds)",
             row=rows + 1,
         )
 
 
+def _refuse_another_name(parsed: DayFile, stored: OfficialDay) -> None:
+    """Refuse the file of a day under the name of another one: the rows of the older form have no date."""
+    if parsed.form == "legacy" and parsed.date != stored.date and parsed.days == stored.days:
+        raise BadFile(
+            f"the file is of {parsed.date} by its name, and every figure in it is that of {stored.date}, which is stored "
+            "already: it is a wrong date (--force takes it)",
+            field="date",
+        )
+
+
 def _older(date: datetime.date, stored: datetime.date) -> BadFile:
-    return BadFile(f"the file is of {date}, but one of {stored} is stored already (force it to go back)", field="date")
+    return BadFile(f"the file is of {date}, but one of {stored} is stored already (--force goes back)", field="date")
 
 
 def _date_in_master_name(name: str) -> datetime.date | None:
