@@ -8,7 +8,7 @@ import msgspec
 
 from benchmarks.feeder import LENGTH
 from bhavcast.bus.port import Claim, Lead, Link
-from bhavcast.domain.change import Message, Snapshot
+from bhavcast.domain.change import Message, Snapshot, hear
 from bhavcast.domain.errors import Conflict
 from bhavcast.domain.position import NOWHERE, Position
 
@@ -20,7 +20,6 @@ class PlayedBus:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._decoder = msgspec.msgpack.Decoder(Message)
         self._reader: asyncio.StreamReader | None = None
 
     async def lead(self, claim: Claim) -> Lead:
@@ -53,7 +52,7 @@ class PlayedBus:
     async def follow(self, after: Position) -> AsyncIterator[Message]:
         """Yield every message after the snapshot."""
         async for encoded in self._messages:
-            yield self._decoder.decode(encoded)
+            yield hear(encoded)
 
     async def _read(self, reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
         """Yield whole messages; as many as have come are read at once, as from any bus."""

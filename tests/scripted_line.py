@@ -153,8 +153,8 @@ class Line:
         while (now := self.market.now_ms()) < end:
             await self.say(min(now + each_ms, end), [])
 
-    def value(self, symbol: str, number: int) -> field.Value:
+    def value(self, symbol: str, number: int) -> field.Held:
         return self.board.rows[symbol].values[number]
 
-    def state(self) -> dict[str, tuple[int, list[field.Value], list[int]]]:
+    def state(self) -> dict[str, tuple[int, list[field.Held], list[int]]]:
         return {row.symbol: (row.rev, list(row.values), list(row.revs)) for row in self.board.order}

@@ -29,7 +29,7 @@ from bhavcast.domain import gap
 from bhavcast.domain.calendar import Calendar, at_ist, ist
 from bhavcast.domain.change import Change, Message, encode
 from bhavcast.domain.errors import BusHole, NotTheWriter, Unavailable
-from bhavcast.domain.field import Value, Values
+from bhavcast.domain.field import Values
 from bhavcast.domain.instrument import CANARY_SYMBOL, Instrument
 from bhavcast.domain.price import band_limits
 from bhavcast.domain.session import Phase, ScripClass
@@ -244,7 +244,7 @@ async def begin(line: Ingest, *, planned: bool, reason: str, imported: bool = Fa
             trade(line, universe)
     elif imported and line.trade is not None:
         official = universe.date is not None and universe.date < today
-        board.roll(lambda row: opening(row, universe, seen=row.values[fields.PREVIOUS_CLOSE], official=official))
+        board.roll(lambda row: opening(row, universe, seen=row.price(fields.PREVIOUS_CLOSE), official=official))
         trade(line, universe)
     else:
         board.complete(lambda row: opening(row, universe, seen=None, official=True))
@@ -286,13 +286,12 @@ def keep_day(line: Ingest, today: datetime.date) -> None:
             log.warning("the ranges of the day could not be kept", day=ended, why=error.detail)
 
 
-def close_of(row: Row) -> Value:
+def close_of(row: Row) -> int | None:
     """Return the close of the day that ends, as far as it was seen; of a scrip that did not trade, the one before."""
-    values = row.values
-    return values[fields.CLOSE_PRICE] or values[fields.CURRENT_PRICE] or values[fields.PREVIOUS_CLOSE]
+    return row.price(fields.CLOSE_PRICE) or row.price(fields.CURRENT_PRICE) or row.price(fields.PREVIOUS_CLOSE)
 
 
-def opening(row: Row, universe: Universe, *, seen: Value, official: bool) -> Values:
+def opening(row: Row, universe: Universe, *, seen: int | None, official: bool) -> Values:
     """Return what a scrip's day begins with: the previous close, and the limits it gives.
 
     `seen` is the close that the board knows of; `official`: the universe knows better.

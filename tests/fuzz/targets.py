@@ -13,11 +13,13 @@ from typing import Any, Final
 
 import msgspec
 
+from bhavcast.board.board import Board
 from bhavcast.client import frames
 from bhavcast.client.errors import BadFrame
 from bhavcast.client.state import State
-from bhavcast.domain import change, record
+from bhavcast.domain import change, field, record
 from bhavcast.domain.errors import BhavcastError
+from bhavcast.domain.instrument import Instrument
 from bhavcast.gateway import protocol
 from bhavcast.journal import layout
 from tests.docs.stage import Stage
@@ -163,6 +165,16 @@ def _message(data: bytes) -> None:
     with contextlib.suppress(BhavcastError):
         message = change.decode(data)
         assert change.decode(change.encode(message)) == message
+        if all(field.COUNT > number >= 0 for each in message.changes for number in each.values):
+            assert _followed(message) == _followed(change.hear(data))
+
+
+def _followed(message: change.Message) -> list[change.RowImage]:
+    """Return what a board makes of a message that is the next one."""
+    board = Board(message.epoch, message.from_rev - 1)
+    board.add(Instrument(symbol=each.symbol, id="X", name="X") for each in message.changes)
+    board.follow(msgspec.structs.replace(message, instruments=[]))
+    return [row.image() for row in board.order]
 
 
 def _snapshot(data: bytes) -> None:

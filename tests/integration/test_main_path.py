@@ -110,7 +110,7 @@ class System(Line):
         said = {{"a": A, "b": B}[name]: price(value) for name, value in ticks.items()}
         await self.steps(((ms(text) - self.market.now_ms()) / 1000, said))
 
-    def quote(self, symbol: str = A) -> dict[str, field.Value]:
+    def quote(self, symbol: str = A) -> dict[str, field.Held]:
         values = self.board.rows[symbol].values
         return {field.FIELDS[number].name: value for number, value in enumerate(values) if value is not None}
 
@@ -133,7 +133,7 @@ def picture(board: Board) -> dict[str, Any]:
 
 
 def values(board: Board) -> dict[str, list[field.Value]]:
-    return {row.symbol: list(row.values) for row in board.order}
+    return {row.symbol: row.image().values for row in board.order}
 
 
 @pytest.fixture
@@ -543,8 +543,8 @@ class Listener:
         for row in rows:
             assert row.rev >= self.newest.get(row.symbol, 0), "never back"
             self.newest[row.symbol] = row.rev
-            known = self.seen.setdefault((self.replica.epoch, row.symbol, row.rev), list(row.values))
-            assert known == row.values, "the same revision has the same values"
+            known = self.seen.setdefault((self.replica.epoch, row.symbol, row.rev), row.image().values)
+            assert known == row.image().values, "the same revision has the same values"
 
 
 async def test_every_audience_ends_with_the_writers_board_through_rolls_and_imports(house):

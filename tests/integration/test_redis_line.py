@@ -100,8 +100,8 @@ class Reader:
         assert self.replica.rev >= self.top
         self.top = self.replica.rev
         for row in rows:
-            known = self.saw.setdefault((self.replica.epoch, row.symbol, row.rev), list(row.values))
-            assert known == row.values, "whoever saw the same revision saw equal values"
+            known = self.saw.setdefault((self.replica.epoch, row.symbol, row.rev), row.image().values)
+            assert known == row.image().values, "whoever saw the same revision saw equal values"
 
     async def reaches(self, board: Board) -> None:
         async with asyncio.timeout(30):

@@ -2,12 +2,12 @@
 
 from itertools import pairwise
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bhavcast.domain import field, record
 from bhavcast.domain.change import Change, Message, RowImage, Snapshot, decode, decode_snapshot, encode, fold
-from bhavcast.domain.errors import BadRecord
+from bhavcast.domain.errors import BadRecord, UnknownFormat
 from bhavcast.domain.record import Decoder, Record
 
 EPOCH = "20261123T0345Z-9f1c03ab77de5a20"
@@ -77,12 +77,16 @@ def test_a_file_cut_anywhere_gives_a_prefix_and_the_rest_is_pending(pieces, cut)
 
 
 @given(contents, st.integers(0, 10**6), st.integers(1, 255))
+@example([], record.HEADER_SIZE - 2, 1)
 def test_a_changed_byte_is_damage_and_never_a_torn_tail(pieces, place, flip):
     data = bytearray(file_of(pieces))
     place %= len(data)
     data[place] ^= flip
     found, _, error = read_all(bytes(data), [])
     assert error is not None
+    if isinstance(error, UnknownFormat):  # of the changed byte a version was made that nobody reads
+        assert (place, found) == (record.HEADER_SIZE - 2, [])
+        return
     assert error.offset is not None
     assert error.offset <= place
     assert [(item.type, item.payload) for item in found] == pieces[: len(found)]

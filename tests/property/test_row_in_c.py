@@ -30,6 +30,8 @@ VALUE = {
 VALUES = st.fixed_dictionaries(
     {}, optional={number: st.none() | VALUE[field.FIELDS[number].kind] for number in field.FULL}
 )
+LEVELS = st.lists(st.tuples(*[st.integers(-(2**63), 2**63 - 1)] * 3), max_size=20).map(tuple)
+CHANGED = st.builds(dict.__or__, VALUES, st.dictionaries(st.sampled_from(field.LADDERS), st.none() | LEVELS))
 # Not usual: Python writes these.
 ODD = {
     "an escape": {field.SOURCE: 'a"b'},
@@ -78,26 +80,66 @@ def test_many_deltas_are_those_of_each(values, count, numbers):
     )
 
 
-@given(st.lists(st.tuples(st.integers(0, 5), VALUES), max_size=200))
+def packed(changes: object) -> bytes:
+    return msgspec.msgpack.encode(changes)
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), CHANGED), max_size=200))
 def test_a_message_is_taken_over_as_its_changes_one_by_one(changes):
     rows, others = ({str(n): row(symbol=str(n)) for n in range(6)} for _ in range(2))
     told = [Change(str(n), rev, values) for rev, (n, values) in enumerate(changes, 1)]
-    assert _row.take(rows, told) == [rows[each.symbol] for each in told]
+    assert _row.take(rows, packed(told), field.COUNT) == [rows[each.symbol] for each in told]
     for each in told:
         others[each.symbol].put(each.rev, each.values)
     for symbol, it in rows.items():
-        assert (it.rev, it.values, it.revs) == (others[symbol].rev, others[symbol].values, others[symbol].revs)
+        assert it.image() == others[symbol].image()
 
 
-def test_a_message_with_what_is_no_row_is_refused():
-    with pytest.raises(KeyError, match="9"):
-        _row.take({"5": row()}, [Change("5", 1, {}), Change("9", 2, {})])
+GOOD = packed(
+    [Change("5", 7, {0: 150_000, field.BIDS: ((1, 2, 3), (4, 5, 6)), 9: None, 20: "live"}), Change("5", 8, {})]
+)
+
+
+@given(st.integers(0, len(GOOD)), st.integers(0, len(GOOD)), st.binary(max_size=4))
+def test_any_bytes_are_changes_that_python_reads_the_same_or_nothing_is_taken_over(cut, put, middle):
+    encoded = GOOD[: min(cut, put)] + middle + GOOD[max(cut, put) :]
+    it, other = row(symbol="5"), row(symbol="5")
+    if _row.take({"5": it}, encoded, field.COUNT) is not None:
+        for each in msgspec.msgpack.decode(encoded, type=list[Change]):
+            other.put(each.rev, each.values)
+    assert it.image() == other.image()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        [("5", 1, {0: 1}), ("9", 2, {})],  # no such row
+        [("5", 1, {0: 1}), ("5", 2, {field.COUNT: 1})],  # no such field
+        [("5", 1, {0: 1}), ("5", 2, {-1: 1})],
+        [("5", 1, {0: 1}), ("5", -2, {1: 1})],
+        [("5", 1, {0: 1}), ("5", 2, {1: 1.5})],
+        [("5", 1, {0: 1}), ("5", 2, {1: True})],
+        [("5", 1, {0: 1}), ("5", 2, {1: 2**63})],
+        [("5", 1, {0: 1}), ("5", 2, {8: [[1, 2]]})],
+        [("5", 1, {0: 1}), ("5", 2, {1: "₹"})],
+        [("5", 1, {0: 1}), ("5", 2)],
+        {"5": 1},
+    ],
+    ids=str,
+)
+def test_what_is_unusual_is_left_to_python_before_anything_is_taken_over(changes):
+    it = row(symbol="5")
+    assert _row.take({"5": it}, packed(changes), field.COUNT) is None
+    assert (it.rev, it.values) == (0, [None] * field.COUNT)
+
+
+def test_what_is_no_row_is_refused():
     with pytest.raises(AttributeError):
-        _row.take({"5": object()}, [Change("5", 1, {})])
+        _row.take({"5": object()}, packed([Change("5", 1, {})]), field.COUNT)
     with pytest.raises(AttributeError):
         _row.deltas([object()], 1, encode.columns(Shape()))
     with pytest.raises(IndexError):
-        _row.take({"5": row()}, [Change("5", 1, {99: 1})])
+        _row.take({"5": row(symbol="5")}, packed([Change("5", 1, {})]), field.COUNT + 1)
 
 
 @given(st.lists(VALUES, max_size=4))

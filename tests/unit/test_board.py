@@ -53,7 +53,7 @@ def pictured(snapshot: Snapshot) -> dict[str, Any]:
     }
 
 
-def shown(row: Row) -> dict[str, field.Value]:
+def shown(row: Row) -> dict[str, field.Held]:
     return {field.FIELDS[n].name: value for n, value in enumerate(row.values) if value is not None}
 
 

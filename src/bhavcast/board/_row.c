@@ -273,45 +273,24 @@ static void prefetch(const void *at)
 #endif
 }
 
-/* A change and the row it goes to; all are references of our own. */
-struct pair {
-    PyObject *row, *held, *revs, *rev, *changed;
+/* A row, and what it holds; all are references of our own. */
+struct row {
+    PyObject *row, *held, *revs;
 };
 
-static void let_go(struct pair *pairs, Py_ssize_t count)
+static void let_go(struct row *rows, Py_ssize_t count)
 {
-    for (struct pair *each = pairs; each < pairs + count; each++) {
+    for (struct row *each = rows; each < rows + count; each++) {
         Py_XDECREF(each->row);
         Py_XDECREF(each->held);
         Py_XDECREF(each->revs);
-        Py_XDECREF(each->rev);
-        Py_XDECREF(each->changed);
     }
 }
 
-static int find_row(struct pair *pair, PyObject *rows, PyObject *change)
+/* Get values and revisions of all rows, which must have so many of them at least, and have what they hold fetched. */
+static int look_into(struct row *rows, Py_ssize_t count, Py_ssize_t fields)
 {
-    PyObject *symbol = PyObject_GetAttr(change, name_symbol);
-    if (symbol == NULL)
-        return -1;
-    pair->row = PyDict_GetItemWithError(rows, symbol);
-    if (pair->row == NULL && !PyErr_Occurred())
-        PyErr_SetObject(PyExc_KeyError, symbol);
-    Py_XINCREF(pair->row);
-    Py_DECREF(symbol);
-    if (pair->row == NULL)
-        return -1;
-    prefetch(pair->row);
-    prefetch((const char *)pair->row + 64);
-    pair->rev = PyObject_GetAttr(change, name_rev);
-    pair->changed = pair->rev == NULL ? NULL : PyObject_GetAttr(change, name_values);
-    return pair->changed == NULL ? -1 : 0;
-}
-
-/* Get values and revisions of all rows, and have what they hold fetched. */
-static int look_into(struct pair *pairs, Py_ssize_t count)
-{
-    for (struct pair *each = pairs; each < pairs + count; each++) {
+    for (struct row *each = rows; each < rows + count; each++) {
         each->held = PyObject_GetAttr(each->row, name_values);
         each->revs = each->held == NULL ? NULL : PyObject_GetAttr(each->row, name_revs);
         if (each->revs == NULL || !PyList_Check(each->held)) {
@@ -322,85 +301,297 @@ static int look_into(struct pair *pairs, Py_ssize_t count)
         prefetch(each->held);
         prefetch(each->revs);
     }
-    for (struct pair *each = pairs; each < pairs + count; each++)
+    for (struct row *each = rows; each < rows + count; each++) {
+        if (PyList_GET_SIZE(each->held) < fields || PyObject_Size(each->revs) < fields) {
+            if (!PyErr_Occurred())
+                PyErr_SetString(PyExc_IndexError, "a row without some of the fields");
+            return -1;
+        }
         for (Py_ssize_t at = 0; at < PyList_GET_SIZE(each->held); at += 8)
             prefetch(((PyListObject *)each->held)->ob_item + at);
+    }
     return 0;
 }
 
-/* Each row lies somewhere else, and what it points to elsewhere again. So all rows of some changes are gone through step by
-   step, and at each step what the next one needs is fetched for all: measured, taking over costs half of what it did. */
-static int take_some(PyObject *rows, PyObject *changes, Py_ssize_t from, Py_ssize_t count, PyObject *changed)
+/* -- changes as the bus carries them: MessagePack, [[symbol, rev, {number: value}], ...] --------------------------------- */
+
+struct reader {
+    const unsigned char *at, *end;
+};
+
+/* ODD: the end, and whatever a change does not have, or not in this form; that is for Python to read, or to refuse. */
+enum token_kind { ODD, NIL, NUMBER, ASCII, ARRAY, MAP };
+
+struct token {
+    enum token_kind kind;
+    int64_t number; /* of a text its length, of an array or a map how many there are in it */
+    const char *text;
+};
+
+static const struct token NO_TOKEN = {ODD, 0, NULL};
+
+static bool read_big(struct reader *in, int bytes, uint64_t *number)
 {
-    struct pair pairs[AT_ONCE];
-    memset(pairs, 0, sizeof pairs);
-    int done = 0;
-    for (Py_ssize_t i = 0; done == 0 && i < count; i++)
-        done = find_row(&pairs[i], rows, PyList_GET_ITEM(changes, from + i));
-    if (done == 0)
-        done = look_into(pairs, count);
-    for (Py_ssize_t i = 0; done == 0 && i < count; i++) {
-        PyObject *key, *value;
-        Py_ssize_t position = 0;
-        while (PyDict_Check(pairs[i].changed) && PyDict_Next(pairs[i].changed, &position, &key, &value)) {
-            Py_ssize_t number = PyLong_CheckExact(key) ? PyLong_AsSsize_t(key) : -1;
-            if (number >= 0 && number < PyList_GET_SIZE(pairs[i].held))
-                prefetch(PyList_GET_ITEM(pairs[i].held, number));
+    if (in->end - in->at < bytes)
+        return false;
+    for (*number = 0; bytes > 0; bytes--)
+        *number = *number << 8 | *in->at++;
+    return true;
+}
+
+static struct token read_sized(struct reader *in, enum token_kind kind, int bytes)
+{
+    uint64_t size;
+    if (!read_big(in, bytes, &size))
+        return NO_TOKEN;
+    return (struct token){kind, (int64_t)size, NULL};
+}
+
+static struct token read_number(struct reader *in, int bytes, bool is_signed)
+{
+    uint64_t number;
+    if (!read_big(in, bytes, &number) || (!is_signed && number > INT64_MAX))
+        return NO_TOKEN;
+    if (is_signed) {
+        uint64_t sign = (uint64_t)1 << (8 * bytes - 1);
+        return (struct token){NUMBER, (int64_t)((number ^ sign) - sign), NULL};
+    }
+    return (struct token){NUMBER, (int64_t)number, NULL};
+}
+
+static struct token read_head(struct reader *in)
+{
+    if (in->at == in->end)
+        return NO_TOKEN;
+    unsigned char first = *in->at++;
+    if (first <= 0x7f || first >= 0xe0)
+        return (struct token){NUMBER, (int8_t)first, NULL};
+    if (first <= 0x9f)
+        return (struct token){first <= 0x8f ? MAP : ARRAY, first & 0x0f, NULL};
+    if (first <= 0xbf)
+        return (struct token){ASCII, first & 0x1f, NULL};
+    switch (first) {
+    case 0xc0:
+        return (struct token){NIL, 0, NULL};
+    case 0xcc: case 0xcd: case 0xce: case 0xcf:
+        return read_number(in, 1 << (first - 0xcc), false);
+    case 0xd0: case 0xd1: case 0xd2: case 0xd3:
+        return read_number(in, 1 << (first - 0xd0), true);
+    case 0xd9: case 0xda: case 0xdb:
+        return read_sized(in, ASCII, 1 << (first - 0xd9));
+    case 0xdc: case 0xdd:
+        return read_sized(in, ARRAY, 2 << (first - 0xdc));
+    case 0xde: case 0xdf:
+        return read_sized(in, MAP, 2 << (first - 0xde));
+    default:
+        return NO_TOKEN;
+    }
+}
+
+static struct token read_token(struct reader *in)
+{
+    struct token token = read_head(in);
+    if (token.kind != ASCII)
+        return token;
+    if (token.number > in->end - in->at)
+        return NO_TOKEN;
+    token.text = (const char *)in->at;
+    for (const unsigned char *end = in->at + token.number; in->at < end; in->at++)
+        if (*in->at > 127)
+            return NO_TOKEN;
+    return token;
+}
+
+/* Pass over a value; tell whether it is one: nothing, a number, a text, or levels of three numbers. */
+static bool pass_value(struct reader *in)
+{
+    struct token token = read_token(in);
+    if (token.kind != ARRAY)
+        return token.kind == NIL || token.kind == NUMBER || token.kind == ASCII;
+    for (int64_t i = 0; i < token.number; i++) {
+        struct token level = read_token(in);
+        if (level.kind != ARRAY || level.number != 3)
+            return false;
+        for (int j = 0; j < 3; j++)
+            if (read_token(in).kind != NUMBER)
+                return false;
+    }
+    return true;
+}
+
+/* Make what `pass_value` passed over. Levels stay as they came: they are twenty objects, of a side that few look at. */
+static PyObject *make_value(struct reader *in)
+{
+    const unsigned char *begin = in->at;
+    struct token token = read_token(in);
+    switch (token.kind) {
+    case NUMBER:
+        return PyLong_FromLongLong(token.number);
+    case ASCII:
+        return PyUnicode_DecodeASCII(token.text, token.number, NULL);
+    case ARRAY:
+        in->at = begin;
+        pass_value(in);
+        return PyBytes_FromStringAndSize((const char *)begin, in->at - begin);
+    default:
+        return Py_NewRef(Py_None);
+    }
+}
+
+/* Find the row of a text; NULL without an error where there is none. */
+static PyObject *find_row(PyObject *rows, struct token symbol)
+{
+    PyObject *name = PyUnicode_DecodeASCII(symbol.text, symbol.number, NULL);
+    PyObject *row = name == NULL ? NULL : PyDict_GetItemWithError(rows, name);
+    Py_XDECREF(name);
+    return row;
+}
+
+/* Find the rows of all changes. Return 1 if every change is as it should be, 0 if Python has to say, -1 on an error. */
+static int find_rows(struct reader in, PyObject *rows, Py_ssize_t fields, PyObject *found)
+{
+    struct token all = read_token(&in);
+    if (all.kind != ARRAY)
+        return 0;
+    for (int64_t i = 0; i < all.number; i++) {
+        struct token change = read_token(&in), symbol = read_token(&in), rev = read_token(&in), values = read_token(&in);
+        if (change.kind != ARRAY || change.number != 3 || symbol.kind != ASCII || rev.kind != NUMBER || rev.number < 0 ||
+            values.kind != MAP)
+            return 0;
+        for (int64_t j = 0; j < values.number; j++) {
+            struct token number = read_token(&in);
+            if (number.kind != NUMBER || number.number < 0 || number.number >= fields || !pass_value(&in))
+                return 0;
         }
-        PyErr_Clear();
+        PyObject *row = find_row(rows, symbol);
+        if (row == NULL)
+            return PyErr_Occurred() ? -1 : 0;
+        prefetch(row);
+        prefetch((const char *)row + 64);
+        if (PyList_Append(found, row) < 0)
+            return -1;
     }
-    for (Py_ssize_t i = 0; done == 0 && i < count; i++) {
-        struct pair *pair = &pairs[i];
-        if (put_values(pair->held, pair->revs, pair->rev, pair->changed) < 0 ||
-            PyObject_SetAttr(pair->row, name_rev, pair->rev) < 0 || PyList_Append(changed, pair->row) < 0)
+    return in.at == in.end;
+}
+
+/* Have the values fetched that the next changes replace. */
+static void fetch_values(struct reader in, const struct row *rows, Py_ssize_t count)
+{
+    for (const struct row *each = rows; each < rows + count; each++) {
+        read_token(&in); /* the change */
+        read_token(&in); /* its symbol */
+        read_token(&in); /* its revision */
+        for (int64_t left = read_token(&in).number; left > 0; left--) {
+            prefetch(PyList_GET_ITEM(each->held, read_token(&in).number));
+            pass_value(&in);
+        }
+    }
+}
+
+/* Put a change, of which everything is known to be right, into its row. */
+static int put_change(struct reader *in, struct row *row)
+{
+    read_token(in); /* the change */
+    read_token(in); /* its symbol */
+    int64_t rev = read_token(in).number;
+    PyObject *revision = PyLong_FromLongLong(rev);
+    Py_buffer revs;
+    if (revision == NULL || PyObject_SetAttr(row->row, name_rev, revision) < 0 || get_revs(row->revs, &revs) < 0) {
+        Py_XDECREF(revision);
+        return -1;
+    }
+    Py_DECREF(revision);
+    int done = 0;
+    for (int64_t left = read_token(in).number; done == 0 && left > 0; left--) {
+        int64_t number = read_token(in).number;
+        PyObject *value = make_value(in);
+        if (value == NULL)
             done = -1;
+        else {
+            PyList_SetItem(row->held, number, value);
+            ((int64_t *)revs.buf)[number] = rev;
+        }
     }
-    let_go(pairs, count);
+    PyBuffer_Release(&revs);
+    return done;
+}
+
+/* Each row lies somewhere else, and what it points to elsewhere again. So some rows are gone through step by step, and at
+   each step what the next one needs is fetched for all: measured, taking over costs half of what it did. */
+static int take_some(struct reader *in, PyObject *found, Py_ssize_t from, Py_ssize_t count, Py_ssize_t fields)
+{
+    struct row rows[AT_ONCE];
+    memset(rows, 0, sizeof rows);
+    for (Py_ssize_t i = 0; i < count; i++)
+        rows[i].row = Py_NewRef(PyList_GET_ITEM(found, from + i));
+    int done = look_into(rows, count, fields);
+    if (done == 0)
+        fetch_values(*in, rows, count);
+    for (Py_ssize_t i = 0; done == 0 && i < count; i++)
+        done = put_change(in, &rows[i]);
+    let_go(rows, count);
     return done;
 }
 
 PyDoc_STRVAR(take_doc,
-"take(rows, changes, /)\n--\n\n"
-"Put each change into its row, by symbol; return the rows.");
+"take(rows, changes, fields, /)\n--\n\n"
+"Put each of some encoded changes into its row, by symbol; return the rows. None if Python has to do it, or to refuse it:\n"
+"then nothing was taken over. `fields` is how many there are.");
 
 static PyObject *take(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
     (void)module;
-    if (count != 2 || !PyDict_Check(args[0]) || !PyList_Check(args[1])) {
-        PyErr_SetString(PyExc_TypeError, "expected rows by symbol, and a list of changes");
+    Py_ssize_t fields = count == 3 ? PyLong_AsSsize_t(args[2]) : -1;
+    Py_buffer encoded;
+    if (fields < 0 || !PyDict_Check(args[0])) {
+        if (!PyErr_Occurred())
+            PyErr_SetString(PyExc_TypeError, "expected rows by symbol, encoded changes, and a number of fields");
         return NULL;
     }
-    PyObject *changed = PyList_New(0);
-    for (Py_ssize_t from = 0, some; changed != NULL && (some = at_once(args[1], from)) > 0; from += some)
-        if (take_some(args[0], args[1], from, some, changed) < 0)
-            Py_CLEAR(changed);
-    return changed;
+    if (PyObject_GetBuffer(args[1], &encoded, PyBUF_SIMPLE) < 0)
+        return NULL;
+    struct reader in = {encoded.buf, (const unsigned char *)encoded.buf + encoded.len};
+    PyObject *found = PyList_New(0);
+    int usual = found == NULL ? -1 : find_rows(in, args[0], fields, found);
+    if (usual == 1) {
+        read_token(&in); /* how many they are */
+        for (Py_ssize_t from = 0, some; usual == 1 && (some = at_once(found, from)) > 0; from += some)
+            if (take_some(&in, found, from, some, fields) < 0)
+                usual = -1;
+    }
+    PyBuffer_Release(&encoded);
+    if (usual == 1)
+        return found;
+    Py_XDECREF(found);
+    if (usual == 0)
+        Py_RETURN_NONE;
+    return NULL;
 }
 
 /* Write the deltas of some rows into a list; what Python has to write is None there. */
-static int write_some(PyObject *rows, Py_ssize_t from, Py_ssize_t count, long long since, PyObject *columns, PyObject *written)
+static int write_some(PyObject *list, Py_ssize_t from, Py_ssize_t count, long long since, PyObject *columns, PyObject *written)
 {
-    struct pair pairs[AT_ONCE];
-    memset(pairs, 0, sizeof pairs);
+    struct row rows[AT_ONCE];
+    memset(rows, 0, sizeof rows);
     for (Py_ssize_t i = 0; i < count; i++) {
-        pairs[i].row = Py_NewRef(PyList_GET_ITEM(rows, from + i));
-        prefetch(pairs[i].row);
-        prefetch((const char *)pairs[i].row + 64);
+        rows[i].row = Py_NewRef(PyList_GET_ITEM(list, from + i));
+        prefetch(rows[i].row);
+        prefetch((const char *)rows[i].row + 64);
     }
-    int done = look_into(pairs, count);
+    int done = look_into(rows, count, 0);
     for (Py_ssize_t i = 0; done == 0 && i < count; i++)
-        for (Py_ssize_t at = 0; at < PyList_GET_SIZE(pairs[i].held); at++)
-            if (PyList_GET_ITEM(pairs[i].held, at) != Py_None)
-                prefetch(PyList_GET_ITEM(pairs[i].held, at));
+        for (Py_ssize_t at = 0; at < PyList_GET_SIZE(rows[i].held); at++)
+            if (PyList_GET_ITEM(rows[i].held, at) != Py_None)
+                prefetch(PyList_GET_ITEM(rows[i].held, at));
     for (Py_ssize_t i = 0; done == 0 && i < count; i++) {
-        PyObject *symbol = PyObject_GetAttr(pairs[i].row, name_symbol), *divisor = PyObject_GetAttr(pairs[i].row, name_divisor);
-        PyObject *rev = PyObject_GetAttr(pairs[i].row, name_rev), *delta = NULL;
+        PyObject *symbol = PyObject_GetAttr(rows[i].row, name_symbol), *divisor = PyObject_GetAttr(rows[i].row, name_divisor);
+        PyObject *rev = PyObject_GetAttr(rows[i].row, name_rev), *delta = NULL;
         Py_buffer revs;
         if (symbol != NULL && divisor != NULL && rev != NULL && PyUnicode_Check(symbol)) {
             long unit = PyLong_AsLong(divisor);
             long long last = PyLong_AsLongLong(rev);
-            if (!PyErr_Occurred() && get_revs(pairs[i].revs, &revs) == 0) {
-                delta = write_delta(symbol, unit, pairs[i].held, &revs, last, since, columns);
+            if (!PyErr_Occurred() && get_revs(rows[i].revs, &revs) == 0) {
+                delta = write_delta(symbol, unit, rows[i].held, &revs, last, since, columns);
                 PyBuffer_Release(&revs);
             }
         }
@@ -414,7 +605,7 @@ static int write_some(PyObject *rows, Py_ssize_t from, Py_ssize_t count, long lo
         }
         Py_XDECREF(delta);
     }
-    let_go(pairs, count);
+    let_go(rows, count);
     return done;
 }
 

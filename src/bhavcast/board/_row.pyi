@@ -2,17 +2,18 @@
 from array import array
 from typing import Any
 
-from bhavcast.domain.change import Change
-from bhavcast.domain.field import Value, Values
+from typing_extensions import Buffer
+
+from bhavcast.domain.field import Held, Values
 
 Column = tuple[int, bytes, int]
 
-def put(values: list[Value], revs: array[int], rev: int, changed: Values, /) -> None: ...
-def take(rows: dict[str, Any], changes: list[Change], /) -> list[Any]: ...
+def put(values: list[Held], revs: array[int], rev: int, changed: Values, /) -> None: ...
+def take(rows: dict[str, Any], changes: Buffer, fields: int, /) -> list[Any] | None: ...
 def delta(
     symbol: str,
     divisor: int,
-    values: list[Value],
+    values: list[Held],
     revs: array[int],
     rev: int,
     since: int,

@@ -6,13 +6,13 @@ docs/explanation/state.md.
 """
 
 from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from bhavcast.domain import field
-from bhavcast.domain.change import Change, Message, RowImage, Snapshot, refuse_redefinition
+from bhavcast.domain.change import Change, Message, Packed, RowImage, Snapshot, refuse_redefinition
 from bhavcast.domain.errors import BusHole
-from bhavcast.domain.field import Value, Values
+from bhavcast.domain.field import Held, Values
 from bhavcast.domain.instrument import Instrument
 from bhavcast.domain.position import Position
 from bhavcast.domain.price import percent_hundredths, rescale
@@ -42,7 +42,7 @@ class Row:
         self.divisor = instrument.divisor
         self.slot = slot
         self.rev = 0
-        self.values: list[Value] = [None] * field.COUNT
+        self.values: list[Held] = [None] * field.COUNT
         self.revs = array(
             "q", bytes(8 * field.COUNT)
         )  # plain numbers side by side: read and written without a cache miss each
@@ -59,6 +59,11 @@ class Row:
         """Whether this is shown only to whoever asks for it by name."""
         return self.instrument.hidden
 
+    def price(self, number: int) -> int | None:
+        """Return the value of a field that is a price, if there is one."""
+        value = self.values[number]
+        return value if isinstance(value, int) else None
+
     def redefine(self, instrument: Instrument) -> None:
         """Get another description. Where that changes the scale, prices are rescaled; one that does not fit is gone."""
         if instrument.scale != self.instrument.scale:
@@ -68,7 +73,8 @@ class Row:
 
     def image(self) -> RowImage:
         """Return a copy that can be stored or sent."""
-        return RowImage(self.symbol, self.rev, list(self.values), self.revs.tolist())
+        values = [field.ladder(held) if isinstance(held, bytes) else held for held in self.values]
+        return RowImage(self.symbol, self.rev, values, self.revs.tolist())
 
     def take(self, image: RowImage) -> None:
         """Become what an image shows. One with fewer fields is of an older format: those never had a value."""
@@ -170,7 +176,7 @@ class Board:
 
         Raises:
             BusHole: it is not the next one. Nothing of it was taken over.
-            BadRecord: it redefines a scrip. Nothing of it was taken over.
+            BadRecord: it redefines a scrip, or its changes are none. Nothing of it was taken over.
         """
         if message.epoch != self.epoch or message.from_rev != self.rev + 1:
             raise BusHole(
@@ -179,17 +185,22 @@ class Board:
         if message.instruments:
             refuse_redefinition(message.instruments, self._described)
             self.add(message.instruments)
-        changed: list[Row]
-        if IN_C:
-            changed = _row.take(self.rows, message.changes)
-        else:
-            changed = [self.rows[change.symbol] for change in message.changes]
-            for row, change in zip(changed, message.changes, strict=True):
-                row.put(change.rev, change.values)
+        changed = self._take(message.changes)
         if message.facts:
             self.facts.update(message.facts)
         self.rev = self._sealed = message.to_rev
         return changed
+
+    def _take(self, changes: Sequence[Change]) -> list[Row]:
+        """Put changes into their rows; return these. Changes as they came are not made into objects on the way."""
+        taken: list[Row] | None = None
+        if IN_C and isinstance(changes, Packed):
+            taken = _row.take(self.rows, changes.encoded, field.COUNT)
+        if taken is None:
+            taken = [self.rows[change.symbol] for change in changes]
+            for row, change in zip(taken, changes, strict=True):
+                row.put(change.rev, change.values)
+        return taken
 
     # -- the writer -------------------------------------------------------------------------------------------------
 
@@ -303,18 +314,18 @@ class Board:
             row.put(self.rev, changed)
 
 
-def _rescaled(value: Value, kind: field.Kind, old: Instrument, new: Instrument) -> Value:
+def _rescaled(value: Held, kind: field.Kind, old: Instrument, new: Instrument) -> Held:
     try:
         if kind is field.Kind.PRICE and isinstance(value, int):
             return rescale(value, old.scale, new.scale)
-        if kind is field.Kind.LADDER and isinstance(value, tuple):
-            return tuple((rescale(price, old.scale, new.scale), *rest) for price, *rest in value)  # type: ignore[misc]  # levels stay levels
+        if kind is field.Kind.LADDER and (ladder := field.ladder(value)) is not None:
+            return tuple((rescale(price, old.scale, new.scale), *rest) for price, *rest in ladder)  # type: ignore[misc]  # levels stay levels
     except ValueError:
         return None
     return value
 
 
-def derive(held: list[Value], changed: Values) -> None:
+def derive(held: list[Held], changed: Values) -> None:
     """Add to `changed` what follows from it: the change against the previous close, absolute and in per cent."""
     if not (field.CURRENT_PRICE in changed or field.CLOSE_PRICE in changed or field.PREVIOUS_CLOSE in changed):
         return

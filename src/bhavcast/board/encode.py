@@ -10,7 +10,7 @@ import msgspec
 from bhavcast.board.board import Row
 from bhavcast.domain import field
 from bhavcast.domain.calendar import IST
-from bhavcast.domain.field import Kind, Ladder, Value
+from bhavcast.domain.field import Held, Kind
 from bhavcast.domain.shape import Shape
 
 try:  # the deltas of a flush, in C where that was compiled
@@ -73,10 +73,10 @@ _KINDS: Final = (Kind.PRICE, Kind.MONEY, Kind.COUNT, Kind.TEXT, Kind.TIME, Kind.
 _WRITE: Final = tuple(_WRITERS.get(each.kind, _as_is) for each in field.FIELDS)
 
 
-def _levels(value: Value, row: Row, depth: int) -> list[dict[str, Any]] | None:
-    if value is None:
+def _levels(held: Held, row: Row, depth: int) -> list[dict[str, Any]] | None:
+    ladder = field.ladder(held)
+    if ladder is None:
         return None
-    ladder: Ladder = value  # type: ignore[assignment]  # the field table says that these two are ladders
     return [
         {"price": price / row.divisor, "quantity": quantity, "orders": orders}
         for price, quantity, orders in ladder[:depth]

@@ -87,7 +87,7 @@ def _state_by_phase(row: Row, phase: Phase) -> str:
     return "closed" if phase == "closed" else LIVE
 
 
-def _freshness(values: list[field.Value], now: int, feeds: Mapping[str, FeedState] | None) -> str:
+def _freshness(values: list[field.Held], now: int, feeds: Mapping[str, FeedState] | None) -> str:
     """Judge a scrip that trades today; without `feeds` no ticks are due now, and a silent source is no fault."""
     source, stamp, period = values[field.SOURCE], values[field.TIMESTAMP], values[field.PERIOD_MS]
     if not isinstance(stamp, int) or not isinstance(source, str) or values[field.MODE] == "eod":

@@ -12,7 +12,7 @@ from bhavcast.bus.mirror import POSITION, Place
 from bhavcast.bus.port import Link
 from bhavcast.bus.scripts import Keys
 from bhavcast.bus.server import Server
-from bhavcast.domain.change import Message, Snapshot, decode
+from bhavcast.domain.change import Message, Snapshot, hear
 from bhavcast.domain.errors import BusHole, Unavailable, UnknownFormat
 from bhavcast.domain.position import Position
 from bhavcast.telemetry.clock import Clock
@@ -106,7 +106,7 @@ class Follower:
         payload = fields.get(b"m")
         if payload is None:
             raise BusHole(f"epoch {position.epoch} is over")
-        message = decode(payload)
+        message = hear(payload)
         if message.epoch != position.epoch or message.from_rev != position.rev + 1:
             raise BusHole(
                 f"expected revision {position.rev + 1} of epoch {position.epoch}, "

@@ -1,7 +1,8 @@
 """What the board says: changes with revisions, and the messages that carry them. Frozen, versioned, sent and stored."""
 
-from collections.abc import Callable, Iterable
-from typing import Annotated, Any, Final, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
+from typing import Annotated, Any, Final, TypeVar, overload
 
 import msgspec
 
@@ -40,7 +41,7 @@ class Message(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     to_rev: int
     published: int
     received: int = 0
-    changes: list[Change] = []
+    changes: Sequence[Change] = []
     facts: dict[str, Any] = {}
     instruments: list[Instrument] = []
 
@@ -76,9 +77,18 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
         return Position(self.epoch, self.rev)
 
 
+_NONE: Final = b"\x90"  # an empty list
+
+
+class _Heard(Message, frozen=True, gc=False, kw_only=True):
+    changes: msgspec.Raw = msgspec.Raw(_NONE)  # type: ignore[assignment]  # see `hear`
+
+
 _What = TypeVar("_What", Message, Snapshot)
 _encode = msgspec.msgpack.Encoder().encode
 _decode_message = msgspec.msgpack.Decoder(Message).decode
+_decode_heard = msgspec.msgpack.Decoder(_Heard).decode
+_decode_changes = msgspec.msgpack.Decoder(list[Change]).decode
 _decode_snapshot = msgspec.msgpack.Decoder(Snapshot).decode
 
 
@@ -100,6 +110,49 @@ def decode(payload: bytes | memoryview) -> Message:
     """Read a message; raise BadRecord for anything else, UnknownFormat for a version that this program does not read."""
     message = _read(payload, _decode_message, "message")
     return message if message.version == VERSION else _known(message)
+
+
+class Packed(Sequence[Change]):
+    """Changes as they came. They are read when somebody looks at one; that raises BadRecord where they are none."""
+
+    def __init__(self, encoded: msgspec.Raw) -> None:
+        self.encoded = encoded
+
+    @cached_property
+    def _read(self) -> list[Change]:
+        try:
+            return _decode_changes(self.encoded)
+        except UNDECODABLE as error:
+            raise BadRecord(f"not the changes of a message: {error}") from error
+
+    def __bool__(self) -> bool:
+        return bytes(self.encoded) != _NONE
+
+    def __len__(self) -> int:
+        return len(self._read)
+
+    @overload
+    def __getitem__(self, index: int) -> Change: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Change]: ...
+    def __getitem__(self, index: int | slice) -> Change | list[Change]:
+        return self._read[index]
+
+    def __eq__(self, other: object) -> bool:
+        return self._read == (other._read if isinstance(other, Packed) else other)
+
+    __hash__ = None  # type: ignore[assignment]  # so says the language of what can be equal to a list
+
+
+def hear(payload: bytes | memoryview) -> Message:
+    """Read a message as `decode` does, but leave its changes as they came: whoever follows a bus puts them into rows.
+
+    Those of a message that also brings instruments are read at once, so that a bad one does not leave half of it behind.
+    """
+    heard = _read(payload, _decode_heard, "message")
+    if heard.version != VERSION or heard.instruments:
+        return decode(payload)
+    return Message(**msgspec.structs.asdict(heard) | {"changes": Packed(heard.changes)})  # type: ignore[arg-type]  # Raw as yet
 
 
 def decode_snapshot(payload: bytes | memoryview) -> Snapshot:

@@ -8,10 +8,23 @@ hundredths), text, or a ladder: a tuple of up to five (price, quantity, orders).
 from enum import Enum
 from typing import Final, NamedTuple
 
+import msgspec
+
 Level = tuple[int, int, int]
 Ladder = tuple[Level, ...]
 Value = int | str | Ladder | None
 Values = dict[int, Value]
+# What a row holds: of a ladder perhaps only the MessagePack in which it came. Few look at it, and it is twenty objects.
+Held = Value | bytes
+
+_decode_ladder = msgspec.msgpack.Decoder(Ladder).decode
+
+
+def ladder(held: Held) -> Ladder | None:
+    """Return the ladder that a row holds, if it is one."""
+    if isinstance(held, bytes):
+        return _decode_ladder(held)
+    return held if isinstance(held, tuple) else None
 
 
 class Kind(Enum):

@@ -14,7 +14,6 @@ import msgspec
 from bhavcast.board.board import Row
 from bhavcast.domain import field
 from bhavcast.domain.errors import AmbiguousSymbol, BhavcastError, UnknownSymbol
-from bhavcast.domain.field import Ladder
 from bhavcast.domain.instrument import INDEX_PREFIX, Instrument
 from bhavcast.domain.shape import Shape
 from bhavcast.gateway.gateway import Gateway
@@ -94,8 +93,7 @@ def seconds(row: Row, number: int) -> int:
 
 def levels(row: Row, number: int) -> list[tuple[int, int, int]]:
     """Return five levels of one side as quantity, price in paise, orders; zeros where there are fewer."""
-    value = row.values[number]
-    ladder: Ladder = value if isinstance(value, tuple) else ()
+    ladder = field.ladder(row.values[number]) or ()
     told = [
         (min(quantity, _MOST), price * 100 // row.divisor, min(orders, 65535)) for price, quantity, orders in ladder
     ]

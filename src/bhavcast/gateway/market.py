@@ -130,7 +130,7 @@ def breadth(gateway: Gateway) -> dict[str, Any]:
     return {**counts, "pos": gateway.position}
 
 
-def _reaches(today: field.Value, year: field.Value, sign: int) -> bool:
+def _reaches(today: field.Held, year: field.Held, sign: int) -> bool:
     return isinstance(today, int) and isinstance(year, int) and sign * today >= sign * year
 
 
@@ -158,7 +158,7 @@ def ranges(gateway: Gateway, row: Row) -> dict[str, Any]:
     return told
 
 
-def _pair(high: field.Value, low: field.Value) -> tuple[int, int] | None:
+def _pair(high: field.Held, low: field.Held) -> tuple[int, int] | None:
     return (high, low) if isinstance(high, int) and isinstance(low, int) else None
 
 
