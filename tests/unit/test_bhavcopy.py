@@ -150,7 +150,7 @@ def test_an_impossible_day_is_refused(cells, reason):
 def test_the_official_close_may_lie_outside_the_day_and_a_first_day_has_no_previous_close():
     read = parse_bhavcopy(legacy_file(legacy(CLOSE="99.00", PREVCLOSE="0.00", NET_TURNOV="0.00")), "EQ070521.CSV")
     assert read.days["600001"].close == 9900
-    assert field.PREVIOUS_CLOSE not in read.days["600001"].values()
+    assert read.days["600001"].values()[field.PREVIOUS_CLOSE] is None
 
 
 def test_a_code_given_twice_is_refused():

@@ -12,11 +12,13 @@ from bhavcast.domain.session import Phase
 from bhavcast.domain.tick import Batch, Source, Tick
 from bhavcast.guard.guard import SUSPEND_SCRIPS, SUSPENDED_MS, Guard
 from bhavcast.guard.rules import FUTURE_MS, RULES
+from bhavcast.reference.store import ReferenceStore
 
 NOON = 1_763_965_800_000  # Mon 24 Nov 2025 12:00 IST
 DAY = 86_400_000
 FEED = Source("feed", "real", "tick")
 OTHER = Source("other", "real", "tick")
+OFFICIAL = Source("bhavcopy", "eod", "eod")
 POLLED = Source("polled", "real", "polled", 60_000)
 RELIANCE = Instrument(symbol="500325", id="RELIANCE", name="RELIANCE INDUSTRIES LTD.")
 FINE = Instrument(symbol="500002", id="FINE", name="A scrip below 100 rupees", tick=1)
@@ -334,6 +336,24 @@ def test_the_masters_band_binds_where_a_source_gives_no_limits():
     assert desk.rule() == "circuit"
     assert desk.say({f.CURRENT_PRICE: 120_000}, NOON + 1, "500003")
     assert not desk.say({f.CURRENT_PRICE: 79_995}, NOON + 2, "500003")
+
+
+def test_a_master_of_another_year_is_not_held_against_an_official_day():
+    desk = Desk()
+    desk.closes["500003"] = 100_000
+    assert desk.say({f.CURRENT_PRICE: 120_003}, NOON, "500003", OFFICIAL)
+
+
+def test_the_real_official_day_is_believed_whole(shared, tmp_path):
+    store = ReferenceStore(tmp_path)
+    store.import_master(shared / "scrip_master" / "BSE_EQ_SCRIP_15062023.csv")
+    store.import_bhavcopy(shared / "bhavcopy" / "EQ070521.CSV")
+    market = store.load()
+    desk = Desk("closed", market.instruments)
+    desk.closes = market.closes
+    assert len(market.days) == 3438
+    for symbol, day in market.days.items():
+        assert desk.say(day.values(market.instruments[symbol].scale), NOON, symbol, OFFICIAL), desk.rule()
 
 
 def test_an_ex_date_factor_moves_a_price_below_the_band_of_an_unadjusted_close():

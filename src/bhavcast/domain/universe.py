@@ -27,7 +27,8 @@ class Day(msgspec.Struct, frozen=True):
     def values(self, scale: int = PAISE) -> Values:
         """Return them as fields of a quote whose scrip has `scale`; a scrip that did not trade has no last price.
 
-        The average of a clean-priced debt scrip is that of its turnover too, which counts the interest accrued.
+        One whose file tells no previous close has none, whatever was its last one. The average of a clean-priced debt
+        scrip is that of its turnover too, which counts the interest accrued.
         """
         figures: Values = {
             field.CURRENT_PRICE: self.last,
@@ -43,7 +44,8 @@ class Day(msgspec.Struct, frozen=True):
             if self.volume
             else None,
         }
-        return {number: value for number, value in figures.items() if value}
+        told = {number: value for number, value in figures.items() if value}
+        return {field.PREVIOUS_CLOSE: None, **told}
 
 
 class Universe(msgspec.Struct, frozen=True):

@@ -4,6 +4,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
+import msgspec
+
 from bhavcast.domain import field
 from bhavcast.domain.errors import BadRequest
 from bhavcast.domain.instrument import Instrument
@@ -45,11 +47,14 @@ _NOT_RELEASED: Final = ("form", "future")
 class _Watch:
     """All that is remembered of one source."""
 
-    __slots__ = ("memories", "rejected", "repeats", "suspended")
+    __slots__ = ("memories", "official", "rejected", "repeats", "suspended")
 
     def __init__(self, source: Source) -> None:
         self.memories: dict[str, Memory] = {}
         self.repeats = source.grade in _REPEATS_ON_PURPOSE
+        # An official day is the exchange's own word, and the master may be of another year: a tick size or a band that
+        # came later is not held against it.
+        self.official = source.grade == "eod"
         # Per rule the scrips it rejects now: since when, until something of the scrip passes it.
         self.rejected: dict[str, dict[str, int]] = {}
         self.suspended: dict[str, int] = {}
@@ -195,6 +200,8 @@ class Guard:
         instrument = self._instrument_of(tick.symbol)
         if instrument is None:
             return None
+        if watch.official:
+            instrument = msgspec.structs.replace(instrument, tick=1, band=None)
         memory = Memory(instrument, min(tick.time, received), self._close_of(tick.symbol))
         watch.memories[tick.symbol] = memory
         return memory

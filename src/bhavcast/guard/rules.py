@@ -437,7 +437,7 @@ RULES: Final[tuple[Rule, ...]] = (
     ),
     Rule(
         "tick_size",
-        "always, by the tick of the master; closes, averages and reference prices are computed and exempt",
+        "always, by the tick of the master, which counts for no official day; closes, averages and reference prices are computed and exempt",
         SCRIPS,
         False,
         _tick_size,
@@ -454,7 +454,8 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule(
         "circuit",
         "where limits are known: the tick's own win over its source's earlier ones, and those over the master's band; "
-        "the master's lower limit counts once a price of the day was above it, for an ex-date may have moved it",
+        "the master's lower limit counts once a price of the day was above it, for an ex-date may have moved it; for an "
+        "official day the master's band does not count",
         SCRIPS,
         False,
         _circuit,
