@@ -21,7 +21,7 @@ from bhavcast.reference.builtin import universe
 
 SCRIPS = 5000
 TICKS = 5000
-CLIENTS = 3000
+CLIENTS = 5000
 HZ = 10
 MOST = 3
 # Nobody is refused, and nobody is asked less: keys, counters and limits are on, only out of reach.
