@@ -388,6 +388,7 @@ static struct token read_head(struct reader *in)
     }
 }
 
+/* Read a token; of a text also the text. */
 static struct token read_token(struct reader *in)
 {
     struct token token = read_head(in);
@@ -402,40 +403,58 @@ static struct token read_token(struct reader *in)
     return token;
 }
 
-/* Pass over a value; tell whether it is one: nothing, a number, a text, or levels of three numbers. */
-static bool pass_value(struct reader *in)
-{
-    struct token token = read_token(in);
-    if (token.kind != ARRAY)
-        return token.kind == NIL || token.kind == NUMBER || token.kind == ASCII;
-    for (int64_t i = 0; i < token.number; i++) {
-        struct token level = read_token(in);
-        if (level.kind != ARRAY || level.number != 3)
-            return false;
-        for (int j = 0; j < 3; j++)
-            if (read_token(in).kind != NUMBER)
-                return false;
-    }
-    return true;
-}
-
-/* Make what `pass_value` passed over. Levels stay as they came: they are twenty objects, of a side that few look at. */
-static PyObject *make_value(struct reader *in)
+/* Read what a field can have: nothing, a number, a text, or levels of three numbers. Those are a text here, with its head. */
+static struct token read_value(struct reader *in)
 {
     const unsigned char *begin = in->at;
     struct token token = read_token(in);
-    switch (token.kind) {
-    case NUMBER:
-        return PyLong_FromLongLong(token.number);
-    case ASCII:
-        return PyUnicode_DecodeASCII(token.text, token.number, NULL);
-    case ARRAY:
-        in->at = begin;
-        pass_value(in);
-        return PyBytes_FromStringAndSize((const char *)begin, in->at - begin);
-    default:
-        return Py_NewRef(Py_None);
+    if (token.kind == MAP)
+        return NO_TOKEN;
+    if (token.kind != ARRAY)
+        return token;
+    for (int64_t left = token.number; left > 0; left--) {
+        struct token level = read_head(in);
+        if (level.kind != ARRAY || level.number != 3)
+            return NO_TOKEN;
+        for (int i = 0; i < 3; i++)
+            if (read_head(in).kind != NUMBER)
+                return NO_TOKEN;
     }
+    return (struct token){ARRAY, in->at - begin, (const char *)begin};
+}
+
+/* A value that was read, and its field. */
+struct told {
+    Py_ssize_t field;
+    struct token value;
+};
+
+/* A change that was read: its row (borrowed from a list that is kept), and which of the values are its own. */
+struct change {
+    PyObject *row;
+    int64_t rev;
+    Py_ssize_t first, count;
+};
+
+/* All that a message says. */
+struct message {
+    struct change *changes;
+    struct told *values;
+    Py_ssize_t change_count, value_count, change_room, value_room;
+};
+
+/* Return a list of so many with room for one more; NULL without memory, then it stands as it was. */
+static void *with_room(void *items, Py_ssize_t count, Py_ssize_t *room, size_t size)
+{
+    if (count < *room)
+        return items;
+    Py_ssize_t more = *room == 0 ? 256 : *room * 2;
+    void *moved = PyMem_Realloc(items, (size_t)more * size);
+    if (moved == NULL)
+        PyErr_NoMemory();
+    else
+        *room = more;
+    return moved;
 }
 
 /* Find the row of a text; NULL without an error where there is none. */
@@ -447,54 +466,65 @@ static PyObject *find_row(PyObject *rows, struct token symbol)
     return row;
 }
 
-/* Find the rows of all changes. Return 1 if every change is as it should be, 0 if Python has to say, -1 on an error. */
-static int find_rows(struct reader in, PyObject *rows, Py_ssize_t fields, PyObject *found)
+/* As are the functions that return an int here: 1 if every change is as it should be, 0 if Python has to say, -1 on an error. */
+static int read_change(struct reader *in, PyObject *rows, Py_ssize_t fields, PyObject *found, struct message *message)
+{
+    struct token change = read_token(in), symbol = read_token(in), rev = read_token(in), values = read_token(in);
+    if (change.kind != ARRAY || change.number != 3 || symbol.kind != ASCII || rev.kind != NUMBER || rev.number < 0 ||
+        values.kind != MAP)
+        return 0;
+    PyObject *row = find_row(rows, symbol);
+    if (row == NULL)
+        return PyErr_Occurred() ? -1 : 0;
+    prefetch(row);
+    prefetch((const char *)row + 64);
+    struct change *changes = with_room(message->changes, message->change_count, &message->change_room, sizeof *changes);
+    if (changes == NULL)
+        return -1;
+    message->changes = changes;
+    if (PyList_Append(found, row) < 0)
+        return -1;
+    changes[message->change_count++] = (struct change){row, rev.number, message->value_count, values.number};
+    for (int64_t left = values.number; left > 0; left--) {
+        struct token number = read_head(in), value = read_value(in);
+        if (number.kind != NUMBER || number.number < 0 || number.number >= fields || value.kind == ODD)
+            return 0;
+        struct told *told = with_room(message->values, message->value_count, &message->value_room, sizeof *told);
+        if (told == NULL)
+            return -1;
+        message->values = told;
+        told[message->value_count++] = (struct told){number.number, value};
+    }
+    return 1;
+}
+
+static int read_message(struct reader in, PyObject *rows, Py_ssize_t fields, PyObject *found, struct message *message)
 {
     struct token all = read_token(&in);
-    if (all.kind != ARRAY)
-        return 0;
-    for (int64_t i = 0; i < all.number; i++) {
-        struct token change = read_token(&in), symbol = read_token(&in), rev = read_token(&in), values = read_token(&in);
-        if (change.kind != ARRAY || change.number != 3 || symbol.kind != ASCII || rev.kind != NUMBER || rev.number < 0 ||
-            values.kind != MAP)
-            return 0;
-        for (int64_t j = 0; j < values.number; j++) {
-            struct token number = read_token(&in);
-            if (number.kind != NUMBER || number.number < 0 || number.number >= fields || !pass_value(&in))
-                return 0;
-        }
-        PyObject *row = find_row(rows, symbol);
-        if (row == NULL)
-            return PyErr_Occurred() ? -1 : 0;
-        prefetch(row);
-        prefetch((const char *)row + 64);
-        if (PyList_Append(found, row) < 0)
-            return -1;
-    }
-    return in.at == in.end;
+    int usual = all.kind == ARRAY;
+    for (int64_t left = all.number; usual == 1 && left > 0; left--)
+        usual = read_change(&in, rows, fields, found, message);
+    return usual == 1 ? in.at == in.end : usual;
 }
 
-/* Have the values fetched that the next changes replace. */
-static void fetch_values(struct reader in, const struct row *rows, Py_ssize_t count)
+/* Make the object of a value. Levels stay as they came: they are twenty objects, of a side that few look at. */
+static PyObject *make_value(struct token value)
 {
-    for (const struct row *each = rows; each < rows + count; each++) {
-        read_token(&in); /* the change */
-        read_token(&in); /* its symbol */
-        read_token(&in); /* its revision */
-        for (int64_t left = read_token(&in).number; left > 0; left--) {
-            prefetch(PyList_GET_ITEM(each->held, read_token(&in).number));
-            pass_value(&in);
-        }
+    switch (value.kind) {
+    case NUMBER:
+        return PyLong_FromLongLong(value.number);
+    case ASCII:
+        return PyUnicode_DecodeASCII(value.text, value.number, NULL);
+    case ARRAY:
+        return PyBytes_FromStringAndSize(value.text, value.number);
+    default:
+        return Py_NewRef(Py_None);
     }
 }
 
-/* Put a change, of which everything is known to be right, into its row. */
-static int put_change(struct reader *in, struct row *row)
+static int put_change(const struct change *change, const struct told *told, const struct row *row)
 {
-    read_token(in); /* the change */
-    read_token(in); /* its symbol */
-    int64_t rev = read_token(in).number;
-    PyObject *revision = PyLong_FromLongLong(rev);
+    PyObject *revision = PyLong_FromLongLong(change->rev);
     Py_buffer revs;
     if (revision == NULL || PyObject_SetAttr(row->row, name_rev, revision) < 0 || get_revs(row->revs, &revs) < 0) {
         Py_XDECREF(revision);
@@ -502,14 +532,13 @@ static int put_change(struct reader *in, struct row *row)
     }
     Py_DECREF(revision);
     int done = 0;
-    for (int64_t left = read_token(in).number; done == 0 && left > 0; left--) {
-        int64_t number = read_token(in).number;
-        PyObject *value = make_value(in);
+    for (const struct told *end = told + change->count; done == 0 && told < end; told++) {
+        PyObject *value = make_value(told->value);
         if (value == NULL)
             done = -1;
         else {
-            PyList_SetItem(row->held, number, value);
-            ((int64_t *)revs.buf)[number] = rev;
+            PyList_SetItem(row->held, told->field, value);
+            ((int64_t *)revs.buf)[told->field] = change->rev;
         }
     }
     PyBuffer_Release(&revs);
@@ -518,17 +547,19 @@ static int put_change(struct reader *in, struct row *row)
 
 /* Each row lies somewhere else, and what it points to elsewhere again. So some rows are gone through step by step, and at
    each step what the next one needs is fetched for all: measured, taking over costs half of what it did. */
-static int take_some(struct reader *in, PyObject *found, Py_ssize_t from, Py_ssize_t count, Py_ssize_t fields)
+static int take_some(const struct message *message, Py_ssize_t from, Py_ssize_t count, Py_ssize_t fields)
 {
+    const struct change *changes = message->changes + from;
     struct row rows[AT_ONCE];
     memset(rows, 0, sizeof rows);
     for (Py_ssize_t i = 0; i < count; i++)
-        rows[i].row = Py_NewRef(PyList_GET_ITEM(found, from + i));
+        rows[i].row = Py_NewRef(changes[i].row);
     int done = look_into(rows, count, fields);
-    if (done == 0)
-        fetch_values(*in, rows, count);
     for (Py_ssize_t i = 0; done == 0 && i < count; i++)
-        done = put_change(in, &rows[i]);
+        for (Py_ssize_t j = 0; j < changes[i].count; j++)
+            prefetch(PyList_GET_ITEM(rows[i].held, message->values[changes[i].first + j].field));
+    for (Py_ssize_t i = 0; done == 0 && i < count; i++)
+        done = put_change(&changes[i], message->values + changes[i].first, &rows[i]);
     let_go(rows, count);
     return done;
 }
@@ -550,15 +581,18 @@ static PyObject *take(PyObject *module, PyObject *const *args, Py_ssize_t count)
     }
     if (PyObject_GetBuffer(args[1], &encoded, PyBUF_SIMPLE) < 0)
         return NULL;
-    struct reader in = {encoded.buf, (const unsigned char *)encoded.buf + encoded.len};
+    struct message message = {NULL, NULL, 0, 0, 0, 0};
     PyObject *found = PyList_New(0);
-    int usual = found == NULL ? -1 : find_rows(in, args[0], fields, found);
-    if (usual == 1) {
-        read_token(&in); /* how many they are */
-        for (Py_ssize_t from = 0, some; usual == 1 && (some = at_once(found, from)) > 0; from += some)
-            if (take_some(&in, found, from, some, fields) < 0)
-                usual = -1;
+    int usual = -1;
+    if (found != NULL) {
+        struct reader in = {encoded.buf, (const unsigned char *)encoded.buf + encoded.len};
+        usual = read_message(in, args[0], fields, found, &message);
     }
+    for (Py_ssize_t from = 0, some; usual == 1 && (some = at_once(found, from)) > 0; from += some)
+        if (take_some(&message, from, some, fields) < 0)
+            usual = -1;
+    PyMem_Free(message.changes);
+    PyMem_Free(message.values);
     PyBuffer_Release(&encoded);
     if (usual == 1)
         return found;
