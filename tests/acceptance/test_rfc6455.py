@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from bhavcast.gateway.close_codes import CloseCode
 from bhavcast.gateway.websocket import Conversation, WebSocket
 from bhavcast.hub import frame
 
@@ -44,6 +45,8 @@ class Echo(WebSocket):
 
 class Silent:
     def receive(self, payload: bytes | str) -> None: ...
+
+    def send_away(self, code: CloseCode, retry_ms: int | None = None) -> None: ...
 
     def close(self) -> None: ...
 

@@ -8,9 +8,12 @@ import socket
 import msgspec
 import pytest
 import pytest_asyncio
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
 
 from bhavcast.app.config import Limits
 from bhavcast.domain import field
+from bhavcast.gateway.gateway import BURST_S
 from bhavcast.gateway.hot import BATCH, HotProtocol
 from tests.docs.stage import PATIENCE_S
 from tests.integration.test_serving_stream import Ear, ear
@@ -505,6 +508,33 @@ async def heard_a_slice_at_a_time(venue: Venue, line: Line) -> None:
         assert (await line.ask(HOT)).status == (await line.ask(COLD)).status == 200
         assert len(answered) < most, "two requests waited for all of them"
         await listening
+
+
+FRAMES = {
+    "messages": frame(b"6"),
+    "pings": frame(b"", 0x89),
+    "pongs": frame(b"", 0x8A),
+    "pieces": frame(b"x", 0x00),
+    "empty pieces": frame(b"", 0x00),
+}
+
+
+@pytest.mark.parametrize("path", ["/ws", "/kite", "/socket.io/?EIO=4&transport=websocket"])
+@pytest.mark.parametrize("each", FRAMES.values(), ids=list(FRAMES))
+async def test_every_frame_counts_whatever_is_in_it(each: bytes, path: str):
+    begins, ends = frame(b"x", 0x01), frame((1000).to_bytes(2, "big"), 0x88)  # pieces need a first one
+    async with Venue(kite_api=True, limits=Limits(messages_per_second=1)) as venue:
+        now = venue.clock.monotonic()
+        venue.clock.monotonic = lambda: now
+        for last, end in ((each, (4013, "too_many_requests: retry_ms=1000")), (ends, (1000, ""))):
+            first = begins if each[0] == 0x00 else each
+            async with connect(venue.url.replace("http", "ws", 1) + path, proxy=None) as wire:
+                wire.transport.write(first + each * (BURST_S - 1) + last)
+                with contextlib.suppress(ConnectionClosed):
+                    while True:
+                        await asyncio.wait_for(wire.recv(), PATIENCE_S)
+                assert (wire.close_code, wire.close_reason) == end
+            await until(lambda: not venue.gateway.members)
 
 
 async def test_who_leaves_while_not_listened_to_is_forgotten():

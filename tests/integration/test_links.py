@@ -13,6 +13,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
+from bhavcast.app.config import Limits
 from bhavcast.app.control import LineControl
 from bhavcast.app.control_socket import SocketControl, listening, socket_of
 from bhavcast.bus.address import Address
@@ -472,7 +473,7 @@ def test_every_fault_is_in_the_documentation():
 
 async def test_pieces_without_content_do_not_pile_up():
     """A message may come in pieces, and the bound on it counts bytes: pieces that have none must not be kept."""
-    async with Venue() as venue, venue.talk() as talk:
+    async with Venue(limits=Limits(messages_per_second=100_000)) as venue, venue.talk() as talk:
         await talk.until("hello")
         open_now: set[Any] = set(venue.server._server.server_state.connections)
         (ours,) = (each for each in open_now if isinstance(each, WebSocket))

@@ -11,6 +11,7 @@ import pytest
 
 from bhavcast.access.keyring import Keyring
 from bhavcast.domain.access import Key, digest
+from bhavcast.gateway.close_codes import DRAINING
 from tests.integration.test_access import Told, guarded
 from tests.integration.venue import Venue
 
@@ -71,7 +72,7 @@ async def streams_end(venue: Venue) -> AsyncIterator[None]:
         while True:
             await asyncio.sleep(STREAM_S)
             for member in list(venue.gateway.members):
-                member.drain(1)
+                member.send_away(DRAINING, 1)
 
     sending = asyncio.create_task(send_away())
     try:

@@ -9,6 +9,7 @@ import struct
 import pytest
 import uvloop
 
+from bhavcast.gateway.close_codes import CloseCode
 from bhavcast.gateway.websocket import WebSocket
 from bhavcast.hub.frame import header
 
@@ -24,6 +25,8 @@ MUCH = 1_000_000
 
 class Silent:
     def receive(self, payload: bytes) -> None: ...
+
+    def send_away(self, code: CloseCode, retry_ms: int | None = None) -> None: ...
 
     def close(self) -> None: ...
 

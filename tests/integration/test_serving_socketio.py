@@ -17,6 +17,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from bhavcast.app.config import Limits
 from bhavcast.gateway import engineio
 from bhavcast.gateway import socketio as served
+from bhavcast.gateway.gateway import BURST_S
 from bhavcast.gateway.session import FLAWS
 from bhavcast.hub.outbox import HIGH_WATER
 from tests.docs.stage import NEXT_EPOCH, PATIENCE_S
@@ -314,8 +315,26 @@ async def test_more_sessions_than_the_limit_are_refused():
                 pass
 
 
-async def test_answers_that_nobody_fetches_end_the_session(venue: Venue):
-    async with httpx.AsyncClient(trust_env=False) as http:
+async def test_what_is_posted_counts_by_packets_and_one_too_many_brings_none_of_them():
+    async with Venue(limits=Limits(messages_per_second=1)) as venue, httpx.AsyncClient(trust_env=False) as http:
+        now = venue.clock.monotonic()
+        venue.clock.monotonic = lambda: now
+        url = await begun(venue, http)  # one was posted: the connect
+        assert (await http.post(url, content="\x1e".join(['42["ping"]'] * (BURST_S - 2)))).text == "ok"
+        assert (await http.get(url)).text.count("pong") == BURST_S - 2
+        refused = await http.post(url, content="\x1e".join(['42["ping"]'] * 3))
+        assert (refused.status_code, refused.headers["retry-after"]) == (429, "2")
+        assert refused.json()["code"] == "rate_limited"
+        venue.clock.monotonic = lambda: now + 2
+        assert (await http.post(url, content="\x1e".join(['42["ping"]'] * 3))).text == "ok"
+        assert (await http.get(url)).text.count("pong") == 3, (
+            "the session goes on, and heard nothing of the refused ones"
+        )
+
+
+async def test_answers_that_nobody_fetches_end_the_session():
+    limits = Limits(messages_per_second=100_000)
+    async with Venue(limits=limits) as venue, httpx.AsyncClient(trust_env=False) as http:
         url = await begun(venue, http)
         question = '42["get_connection_info"]'
         body = "\x1e".join([question] * engineio.MAX_PACKETS)

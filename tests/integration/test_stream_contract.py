@@ -16,7 +16,8 @@ from bhavcast.domain.access import Key, digest
 from bhavcast.domain.instrument import CANARY_SYMBOL
 from bhavcast.domain.tick import Tick
 from bhavcast.gateway.doorstep import AUTH_WITHIN_S
-from bhavcast.gateway.session import AHEAD_WAIT_S, BURST_S, FLAWS
+from bhavcast.gateway.gateway import BURST_S
+from bhavcast.gateway.session import AHEAD_WAIT_S, FLAWS
 from tests.docs.stage import EPOCH, NEXT_EPOCH, NOW, PATIENCE_S, SIM, Still
 from tests.integration.test_serving_stream import BOTH, KEY, ear
 from tests.integration.venue import Venue, request

@@ -277,7 +277,7 @@ def test_a_key_has_its_requests_whatever_others_do_from_its_address(keyring, clo
 def test_a_bucket_says_when_the_next_token_comes_and_when_it_is_full():
     bucket = Bucket(0.5, 3, now=0)
     assert [bucket.take(0) for _ in range(4)] == [True, True, True, False]
-    assert (bucket.wait, bucket.reset) == (2, 6)
+    assert (bucket.wait(), bucket.reset) == (2, 6)
     assert bucket.line() == b"ratelimit-remaining: 0\r\nratelimit-reset: 6\r\n"
     assert bucket.take(100)
     assert (int(bucket.tokens), bucket.reset) == (2, 2)

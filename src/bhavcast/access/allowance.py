@@ -28,16 +28,16 @@ class Bucket:
         self._line = b""
         self._line_of = -1.0
 
-    def take(self, now: float) -> bool:
-        """Take one token; return whether there was one. `now` is monotonic."""
+    def take(self, now: float, count: int = 1) -> bool:
+        """Take one token, or so many of them, or none; return whether they were there. `now` is monotonic."""
         tokens = self.tokens + (now - self.at) * self.rate
         self.at = now
         if tokens > self.burst:
             tokens = self.burst
-        if tokens < 1:
+        if tokens < count:
             self.tokens = tokens
             return False
-        self.tokens = tokens - 1
+        self.tokens = tokens - count
         return True
 
     @property
@@ -52,10 +52,9 @@ class Bucket:
             self._line = b"ratelimit-remaining: %d\r\nratelimit-reset: %d\r\n" % (self.tokens, self.reset)
         return self._line
 
-    @property
-    def wait(self) -> int:
-        """Return the seconds until the next token, as of the last take; at least one."""
-        return max(1, math.ceil((1 - self.tokens) / self.rate))
+    def wait(self, count: int = 1) -> int:
+        """Return the seconds until the next token, or so many of them, as of the last take; at least one."""
+        return max(1, math.ceil((count - self.tokens) / self.rate))
 
 
 class Account:

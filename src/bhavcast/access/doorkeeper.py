@@ -203,7 +203,7 @@ class Doorkeeper:
             return None
         whose = "address" if visitor.principal.anonymous else "key"
         return RateLimited(
-            f"expected at most {bucket.rate:g} requests a second of one {whose}", retry_after=bucket.wait
+            f"expected at most {bucket.rate:g} requests a second of one {whose}", retry_after=bucket.wait()
         )
 
     def check_role(self, visitor: Visitor, needed: Role) -> BhavcastError | None:
@@ -310,7 +310,7 @@ class Doorkeeper:
         failures = self._account(whence.address).failures
         if not failures.take(self._clock.monotonic()):
             self.failures["limited"] += 1
-            return RateLimited("expected fewer attempts with keys that are none", retry_after=failures.wait)
+            return RateLimited("expected fewer attempts with keys that are none", retry_after=failures.wait())
         self.failures[reason] += 1
         log.warning("not let in", reason=reason, address=whence.address)
         return error

@@ -1,6 +1,6 @@
 """Why a stream is closed: 4000 to 4499, come again; 4500 to 4999, do not until something is changed."""
 
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from bhavcast.domain.errors import BhavcastError, KeyExpired, KeyRevoked
 
@@ -16,6 +16,15 @@ class CloseCode(NamedTuple):
     def reconnect(self) -> bool:
         """Whether the client should come again by itself."""
         return self.code < 4500
+
+    def why(self, retry_ms: int | None) -> str:
+        """Return the reason as the close frame has it: when to come again, where that is known."""
+        return self.reason if retry_ms is None else f"{self.name}: retry_ms={retry_ms}"
+
+    def told(self, retry_ms: int | None) -> dict[str, Any]:
+        """Return it as a message of `/ws`, which everyone reads; not everyone shows a close code."""
+        when = {} if retry_ms is None else {"retry_ms": retry_ms}
+        return {"t": "error", "code": self.name, "message": self.reason, **when, "temporary": self.reconnect}
 
 
 DRAINING: Final = CloseCode(4001, "draining", "the service is shutting down; reconnect after retry_ms")

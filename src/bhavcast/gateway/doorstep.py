@@ -62,7 +62,7 @@ class Doorstep:
             self._refuse(close_codes.PROTOCOL_ERROR, error, protocol.message_id(payload, binary=self._binary))
             return
         if not isinstance(message, protocol.Auth):
-            self._send_away(close_codes.FORBIDDEN)
+            self.send_away(close_codes.FORBIDDEN)
             return
         try:
             visitor = self._admit(message.key)
@@ -112,15 +112,12 @@ class Doorstep:
     def beat(self, now: float) -> None:
         """End the connection when the time for the key is over."""
         if now >= self._until:
-            self._send_away(close_codes.BAD_AUTH)
+            self.send_away(close_codes.BAD_AUTH)
 
-    def drain(self, retry_ms: int) -> None:
-        """Say goodbye, and when to come again."""
-        self._send_away(close_codes.DRAINING, retry_ms=retry_ms)
-
-    def _send_away(self, code: CloseCode, **when: int) -> None:
-        self._tell({"t": "error", "code": code.name, "message": code.reason, **when, "temporary": code.reconnect})
-        self._sink.close(code.code, code.reason)
+    def send_away(self, code: CloseCode, retry_ms: int | None = None) -> None:
+        """Say goodbye and why, and when to come again."""
+        self._tell(code.told(retry_ms))
+        self._sink.close(code.code, code.why(retry_ms))
 
     def _refuse(self, code: CloseCode, error: BhavcastError, message_id: int | None) -> None:
         self._tell({"t": "error", "id": message_id, **problems.brief(error), "temporary": error.temporary})

@@ -17,9 +17,11 @@ from urllib.parse import parse_qsl
 import msgspec
 from websockets.http11 import Request
 
+from bhavcast.access.allowance import Bucket
 from bhavcast.access.doorkeeper import Visitor
-from bhavcast.domain.errors import BadRequest, BhavcastError, MethodNotAllowed, TooLarge
+from bhavcast.domain.errors import BadRequest, BhavcastError, MethodNotAllowed, RateLimited, TooLarge
 from bhavcast.gateway import close_codes
+from bhavcast.gateway.close_codes import CloseCode
 from bhavcast.gateway.edge import Receive, Scope, Send, refuse, respond
 from bhavcast.gateway.gateway import Gateway
 from bhavcast.gateway.sse import gone
@@ -58,12 +60,15 @@ class EngineSocket:
 
     wire = -1  # packets wait where they are fetched, and in their order
 
-    def __init__(self, sid: str, max_payload: int, now: float, ended: Callable[["EngineSocket"], None]) -> None:
+    def __init__(
+        self, sid: str, max_payload: int, messages: Bucket, now: float, ended: Callable[["EngineSocket"], None]
+    ) -> None:
         self.sid = sid
         self.conversation: Conversation | None = None
         self.news = asyncio.Event()  # something waits for the next poll
         self.polled = False  # a poll is under way
         self.probed = False  # a WebSocket is about to take over
+        self.messages = messages  # how many packets may be posted yet; a WebSocket counts its own
         self._max_payload = max_payload
         self._ended = ended
         self._ws: WebSocket | None = None
@@ -195,6 +200,14 @@ class Leg:
         else:
             self._ws.close(close_codes.PROTOCOL_ERROR.code, "expected a probe or an upgrade")
 
+    def send_away(self, code: CloseCode, retry_ms: int | None = None) -> None:
+        """Say goodbye and why, and when to come again."""
+        conversation = self._socket.conversation
+        if self._probe or conversation is None:
+            self._ws.close(code.code, code.why(retry_ms))
+        else:
+            conversation.send_away(code, retry_ms)
+
     def close(self) -> None:
         """End the session with its connection; of a probe that failed, polling goes on."""
         if self._probe:
@@ -216,6 +229,7 @@ class EngineServer:
         socket = EngineSocket(
             secrets.token_urlsafe(15),
             min(gateway.limits.message_bytes, gateway.limits.body_bytes),
+            gateway.message_allowance(),
             gateway.clock.monotonic(),
             self._forget,
         )
@@ -297,6 +311,10 @@ class EngineServer:
         packets = body.split(_BETWEEN)
         if len(packets) > MAX_PACKETS:
             raise TooLarge(f"expected at most {MAX_PACKETS} packets in one request, got {len(packets)}")
+        now = self._gateway.clock.monotonic()
+        # All or none is heard, so that whoever comes again with them says nothing twice.
+        if not socket.messages.take(now, len(packets)):
+            raise RateLimited("expected fewer packets a second", retry_after=socket.messages.wait(len(packets)))
         for packet in packets:
             socket.hear(packet)
 

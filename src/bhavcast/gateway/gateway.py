@@ -7,6 +7,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
+from bhavcast.access.allowance import Bucket
 from bhavcast.access.doorkeeper import Doorkeeper
 from bhavcast.access.keyring import Keyring
 from bhavcast.board.board import Board, Row
@@ -18,10 +19,12 @@ from bhavcast.domain.field import STATE, TIMESTAMP
 from bhavcast.domain.index import IndexBasis
 from bhavcast.domain.instrument import CANARY_SYMBOL
 from bhavcast.domain.shape import Shape
+from bhavcast.gateway.close_codes import CloseCode
 from bhavcast.hub.hub import Hub
 from bhavcast.telemetry.clock import Clock, MarketClock
 
 DEAF_S: Final = 5.0
+BURST_S: Final = 5  # of the messages a second that a client may send, so many seconds' worth may come at once
 _NOT_FRESH: Final = ("stale", "no_data", None)
 
 
@@ -51,7 +54,7 @@ class Limits(Protocol):
 
     @property
     def messages_per_second(self) -> int:
-        """Messages of one connection."""
+        """Messages of one connection: frames of a WebSocket, packets that are posted."""
 
     @property
     def connections(self) -> int:
@@ -81,8 +84,8 @@ class Member(Protocol):
     def beat(self, now: float) -> None:
         """Send a heartbeat if it has been silent for long enough."""
 
-    def drain(self, retry_ms: int) -> None:
-        """Say goodbye, and when to come again."""
+    def send_away(self, code: CloseCode, retry_ms: int | None = None) -> None:
+        """Say goodbye and why, and when to come again."""
 
 
 @dataclass
@@ -242,6 +245,11 @@ class Gateway:
         """Whether there is a board to answer from. A bus out of reach makes it old; only one that others hear, useless."""
         deaf = self.link == "deaf" and self.clock.monotonic() - self.linked_at >= DEAF_S
         return bool(self.replica.epoch) and not self.draining and not deaf
+
+    def message_allowance(self) -> Bucket:
+        """Return what one connection may send: so much a second on the average, and BURST_S seconds' worth at once."""
+        rate = self.limits.messages_per_second
+        return Bucket(rate, BURST_S * rate, self.clock.monotonic())
 
     def count_reads(self, rows: Iterable[Row], asked: int) -> None:
         """Count quote reads, and those answered with a value that is neither stale nor missing."""

@@ -18,6 +18,7 @@ from bhavcast.access.doorkeeper import Visitor
 from bhavcast.board.board import Row
 from bhavcast.domain.errors import BadHandshake, BadRequest, BhavcastError, TooManySymbols
 from bhavcast.gateway import close_codes
+from bhavcast.gateway.close_codes import CloseCode
 from bhavcast.gateway.edge import Receive, Scope, Send, refuse
 from bhavcast.gateway.gateway import Gateway
 from bhavcast.gateway.kite import MODES, WORDING, Tokens
@@ -208,11 +209,10 @@ class Ticker:
             self._sink.write(b"\0")
         self._sink.sent = False
 
-    def drain(self, retry_ms: int) -> None:
-        """Say goodbye, and when to come again."""
-        reason = close_codes.DRAINING
-        self._tell(f"{reason.name}: {reason.reason}")
-        self._sink.close(reason.code, f"{reason.name}: retry_ms={retry_ms}")
+    def send_away(self, code: CloseCode, retry_ms: int | None = None) -> None:
+        """Say goodbye and why, and when to come again."""
+        self._tell(f"{code.name}: {code.reason}")
+        self._sink.close(code.code, code.why(retry_ms))
 
     def close(self) -> None:
         """Forget the client: its connection is gone."""

@@ -29,6 +29,7 @@ from bhavcast.gateway import (
     sse,
 )
 from bhavcast.gateway.access_log import AccessLog
+from bhavcast.gateway.close_codes import DRAINING
 from bhavcast.gateway.control import Control
 from bhavcast.gateway.doorstep import Doorstep
 from bhavcast.gateway.edge import (
@@ -234,7 +235,7 @@ class GatewayServer:
         slice_ = max(1, len(members) // 20)
         for start in range(0, len(members), slice_):
             for member in members[start : start + slice_]:
-                member.drain(random.randint(RETRY_MS // 5, RETRY_MS))
+                member.send_away(DRAINING, random.randint(RETRY_MS // 5, RETRY_MS))
             await asyncio.sleep(DRAIN_S / 20 if len(members) > 20 else 0)
 
     async def _sweep(self) -> None:
@@ -252,12 +253,15 @@ class GatewayServer:
 
     def _websocket(self, *, config: Any, server_state: Any, app_state: Any) -> WebSocket:
         who: list[tuple[Visitor, bool]] = []
+        gateway = self._gateway
+        messages = gateway.message_allowance()
         return WebSocket(
             open_session=lambda ws, request: self._open_session(ws, request, *who[0]),
             admit=lambda ws, request, transport: self._admit(ws, request, transport, who),
             wording=self._wording,
             connections=server_state.connections,
-            max_bytes=self._gateway.limits.message_bytes,
+            max_bytes=gateway.limits.message_bytes,
+            wait_ms=lambda: 0 if messages.take(gateway.clock.monotonic()) else messages.wait() * 1000,
             slice_s=self.slice_s,
             rest=self.rest,
         )

@@ -8,7 +8,6 @@ from typing import Any, Final
 
 import structlog
 
-from bhavcast.access.allowance import Bucket
 from bhavcast.access.doorkeeper import Visitor
 from bhavcast.board.board import LISTED, Row
 from bhavcast.domain.errors import BadRequest, BhavcastError, TooManySymbols, UnknownSymbol
@@ -30,7 +29,6 @@ MEMBERS: Final = "/members"
 DEFAULT_HZ: Final = 10.0
 FLAWS: Final = 10  # malformed messages in FLAWS_WITHIN_S, then the connection is closed
 FLAWS_WITHIN_S: Final = 60.0
-BURST_S: Final = 5  # of the messages a second that a client may send, so many seconds' worth may come at once
 AHEAD_WAIT_S: Final = 2.0  # how long a reader that knows more than this gateway is kept waiting
 AHEAD_LOOK_S: Final = 0.05
 LINED_UP: Final = 64  # messages kept while a resume waits
@@ -85,8 +83,6 @@ class Session:
         self._items: dict[str, set[int]] = {}
         self._flaws: deque[float] = deque(maxlen=FLAWS)
         self._unseen: dict[str, float] = {}  # scrips without data, and when that is told
-        rate = gateway.limits.messages_per_second
-        self._messages = Bucket(rate, BURST_S * rate, now)
         # Rows without their state in the frames: the slots whose state is still to be told, and what was told last.
         self._untold: set[int] = set()
         self._look_at = 0.0  # when `beat` has to look again
@@ -113,9 +109,6 @@ class Session:
 
     def receive(self, payload: bytes | str) -> None:
         """Handle one message; whatever is wrong with it is answered, never raised."""
-        if not self._messages.take(self._gateway.clock.monotonic()):
-            self._send_away(close_codes.TOO_MANY_REQUESTS, retry_ms=self._messages.wait * 1000)
-            return
         try:
             if self._waiting:
                 self._line_up(payload)
@@ -254,7 +247,7 @@ class Session:
         # Still below it, and hearing what was sent since: that history is lost, and the reader has to begin anew. Not
         # hearing, this gateway cannot tell, and sends the reader to another.
         if lost and not gateway.heard_since(arrived):
-            self._send_away(close_codes.POSITION_LOST)
+            self.send_away(close_codes.POSITION_LOST)
             return
         try:
             go_on(lost)
@@ -466,7 +459,7 @@ class Session:
         """End where the groups that are followed have grown beyond what one connection may hold; tell whether so."""
         if len(self._slots(self._items)) <= self._gateway.limits.symbols:
             return False
-        self._send_away(close_codes.TOO_MANY_SUBSCRIPTIONS)
+        self.send_away(close_codes.TOO_MANY_SUBSCRIPTIONS)
         return True
 
     def note(self, rows: list[Row]) -> None:
@@ -534,16 +527,10 @@ class Session:
         self._sink.close(code.code, code.reason)
         return False
 
-    def drain(self, retry_ms: int) -> None:
-        """Say goodbye, and when to come again."""
-        self._send_away(close_codes.DRAINING, retry_ms=retry_ms)
-
-    def _send_away(self, code: CloseCode, *, retry_ms: int | None = None) -> None:
-        """Say why as a message, which everyone reads, and as a close code, which not everyone shows."""
-        when = {} if retry_ms is None else {"retry_ms": retry_ms}
-        self._tell({"t": "error", "code": code.name, "message": code.reason, **when, "temporary": code.reconnect})
-        reason = code.reason if retry_ms is None else f"{code.name}: retry_ms={retry_ms}"
-        self._sink.close(code.code, reason)
+    def send_away(self, code: CloseCode, retry_ms: int | None = None) -> None:
+        """Say goodbye and why, and when to come again."""
+        self._tell(code.told(retry_ms))
+        self._sink.close(code.code, code.why(retry_ms))
 
     def close(self) -> None:
         """Forget the client: its connection is gone."""

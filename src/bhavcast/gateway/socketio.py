@@ -23,6 +23,7 @@ from bhavcast.domain import field
 from bhavcast.domain.errors import BadRequest, BhavcastError, NoDataYet, TooManySymbols
 from bhavcast.domain.shape import Shape
 from bhavcast.gateway import close_codes, problems, protocol
+from bhavcast.gateway.close_codes import CloseCode
 from bhavcast.gateway.engineio import EngineSocket, framed
 from bhavcast.gateway.gateway import Gateway
 from bhavcast.gateway.session import DEFAULT_HZ, FLAWS, FLAWS_WITHIN_S, RESET_JITTER_S
@@ -232,11 +233,11 @@ class SocketIo:
         if self._outbox is None and now - self._since > CONNECT_WITHIN_S:
             self._engine.close(close_codes.PROTOCOL_ERROR.code, "no connect came")
 
-    def drain(self, retry_ms: int) -> None:
-        """Say goodbye, and when to come again."""
-        reason = close_codes.DRAINING
-        self._tell("error", {"code": reason.name, "message": reason.reason, "retry_ms": retry_ms})
-        self._engine.close(reason.code, f"{reason.name}: retry_ms={retry_ms}")
+    def send_away(self, code: CloseCode, retry_ms: int | None = None) -> None:
+        """Say goodbye and why, and when to come again."""
+        when = {} if retry_ms is None else {"retry_ms": retry_ms}
+        self._tell("error", {"code": code.name, "message": code.reason, **when})
+        self._engine.close(code.code, code.why(retry_ms))
 
     def close(self) -> None:
         """Forget the client: its session is gone."""

@@ -21,7 +21,8 @@ from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
 from bhavcast.domain.errors import BadHandshake, BhavcastError
-from bhavcast.gateway import problems, protocol, request_id
+from bhavcast.gateway import close_codes, problems, protocol, request_id
+from bhavcast.gateway.close_codes import CloseCode
 from bhavcast.gateway.problems import Wording
 from bhavcast.hub.frame import header as frame_header
 from bhavcast.hub.outbox import HIGH_WATER
@@ -55,6 +56,9 @@ class Conversation(Protocol):
 
     def receive(self, payload: bytes) -> None:
         """Handle one message."""
+
+    def send_away(self, code: CloseCode, retry_ms: int | None = None) -> None:
+        """Say goodbye and why, and when to come again."""
 
     def close(self) -> None:
         """Forget the client."""
@@ -92,6 +96,7 @@ class WebSocket(asyncio.Protocol):
         admit: looks at the request and returns a response that refuses it, or None.
         max_bytes: of one message.
         wording: the shape in which the request's path says no.
+        wait_ms: counts a frame; 0 where it may come, else how long the client should have waited.
         slice_s, rest: what its messages may cost at a stretch, and how many times as long it is not listened to then.
     """
 
@@ -109,6 +114,7 @@ class WebSocket(asyncio.Protocol):
         "_slice_s",
         "_text",
         "_timer",
+        "_wait_ms",
         "_wording",
         "_ws",
         "binary",
@@ -124,6 +130,7 @@ class WebSocket(asyncio.Protocol):
         admit: Callable[[ServerProtocol, Request, Any], Response | None],
         connections: set[Any],
         max_bytes: int,
+        wait_ms: Callable[[], int] = lambda: 0,
         wording: Callable[[Request], Wording] = lambda _: problems.OURS,
         slice_s: float = SLICE_S,
         rest: float = REST,
@@ -132,6 +139,7 @@ class WebSocket(asyncio.Protocol):
         self._open_session = open_session
         self._admit = admit
         self._wording = wording
+        self._wait_ms = wait_ms
         self._connections = connections
         self._ws = Server(subprotocols=_SUBPROTOCOLS, select_subprotocol=_select_subprotocol, max_size=max_bytes)
         self._session: Conversation | None = None
@@ -242,6 +250,12 @@ class WebSocket(asyncio.Protocol):
         return response
 
     def _frame(self, frame: Frame) -> None:
+        if self._session is None or frame.opcode is Opcode.CLOSE:
+            return
+        # Every other counts: what is no message, or only a piece of one, has cost its parsing all the same, and a pong.
+        if (wait_ms := self._wait_ms()) > 0:
+            self._session.send_away(close_codes.TOO_MANY_REQUESTS, wait_ms)
+            return
         if frame.opcode in (Opcode.TEXT, Opcode.BINARY):
             self._text = frame.opcode == Opcode.TEXT
             self._message = [bytes(frame.data)]
@@ -249,8 +263,8 @@ class WebSocket(asyncio.Protocol):
             if frame.data:  # the library counts bytes: pieces without any would pile up for ever
                 self._message.append(bytes(frame.data))
         else:
-            return  # ping, pong and close are the library's
-        if not frame.fin or self._session is None:
+            return  # ping and pong are the library's
+        if not frame.fin:
             return
         payload = b"".join(self._message)
         self._message = []

@@ -23,7 +23,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     messages_per_second: Annotated[
         int,
         says(
-            "messages one streaming connection may send, on the average; five seconds' worth at once",
+            "frames one streaming connection may send, of messages or not, on the average; five seconds' worth at once",
             100,
             unit="messages per second",
             ge=1,
