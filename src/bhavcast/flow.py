@@ -97,7 +97,7 @@ class Ingest:
     endless: bool = False
     traded: Universe | None = None
     # What others want done by the one writer, between two batches.
-    errands: deque[Callable[[], Awaitable[None]]] = field(default_factory=lambda: deque(maxlen=64))
+    errands: deque[Callable[[], Awaitable[None]]] = field(default_factory=deque)
     due: dict[str, float] = field(default_factory=dict)
     making: Checkpoint | None = None
     said: dict[str, Any] = field(default_factory=dict)
@@ -418,6 +418,7 @@ def figures(line: Ingest) -> dict[str, Any]:
         "journal_lost": line.journal.lost,
         "journal_synced_rev": line.journal.synced_rev,
         "orphan": line.orphan is not None,
+        "errands": len(line.errands),
         "tasks": len(asyncio.all_tasks()),
         "bus": line.bus.counts(),
     }

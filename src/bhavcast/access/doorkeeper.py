@@ -105,6 +105,10 @@ class Doorkeeper:
         """Return how many requests one key or address may make at once."""
         return self._allowance.requests_burst
 
+    def counted(self) -> dict[str, int]:
+        """Return of how many keys and addresses requests and streams are counted."""
+        return {"key": len(self._keys), "address": len(self._addresses)}
+
     # -- letting in -------------------------------------------------------------------------------------------------
 
     def whence(self, headers: Headers, peer: str, *, secure: bool = False) -> Whence:

@@ -10,6 +10,7 @@ from bhavcast.telemetry import log as logs
 from bhavcast.telemetry.log import Level
 
 WITHIN_S: Final = 5.0
+MOST_ERRANDS: Final = 64
 
 
 class LineControl:
@@ -35,6 +36,10 @@ class LineControl:
         """Believe a quarantined tick after all, between two batches; return what it was."""
         line = self._line
         self._leading()
+        if len(line.errands) >= MOST_ERRANDS:
+            raise Conflict(
+                f"expected at most {MOST_ERRANDS} things for the ingest to do, and it has not come to them yet"
+            )
         done: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
 
         async def act() -> None:

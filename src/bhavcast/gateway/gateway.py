@@ -105,6 +105,7 @@ class Gateway:
     roles: Callable[[], dict[str, dict[str, Any]]] = dict
     reads: int = 0
     fresh_reads: int = 0
+    wanted: int = 0  # scrips that streams follow by name, when ingest was last told
     # Rises whenever what a symbol means, or whether this gateway answers at all, may have changed.
     generation: int = 0
     # Calls back after seconds; a test without a loop has its own.
@@ -169,6 +170,7 @@ class Gateway:
     def interest(self) -> frozenset[str]:
         """Return what streams follow by name; whoever follows everything wants nothing in particular."""
         slots = set[int]().union(*(cohort.subscribed() for cohort in self.hub.cohorts))
+        self.wanted = len(slots)
         return frozenset(self.replica.order[slot].symbol for slot in slots)
 
     def _note(self, rows: list[Row], message: Message | None) -> None:

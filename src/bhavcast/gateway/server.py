@@ -343,15 +343,23 @@ class GatewayServer:
             "bhavcast_connections": [((), float(len(self._server.server_state.connections)))],
             "bhavcast_unsent_bytes": [((), float(sum(each.sink.buffered() for each in gateway.hub.outboxes)))],
             "bhavcast_snapshots_waiting": [((), float(len(gateway.hub.pumping)))],
+            "bhavcast_messages_waiting": [((), float(self._waiting()))],
+            "bhavcast_wanted": [((), float(gateway.wanted))],
             "bhavcast_stream_frames_total": [((), float(gateway.hub.frames))],
             "bhavcast_outbox_skipped_total": [((), float(gateway.hub.skips))],
             "bhavcast_auth_failures_total": [((reason,), float(n)) for reason, n in gateway.door.failures.items()],
             "bhavcast_sessions": [((), float(len(gateway.door.sessions)))],
+            "bhavcast_accounts": [((kind,), float(count)) for kind, count in gateway.door.counted().items()],
             "cache_hit_rate": [((), gateway.fresh_reads / gateway.reads if gateway.reads else 1.0)],
             "bhavcast_feed_state": [((name, state), 1.0) for name, state in gateway.feed_states().items()],
             "bhavcast_tasks": _tasks(gateway),
         }
         return told | _of_ingest(gateway) | _of_roles(gateway) | self._gauges()
+
+    def _waiting(self) -> int:
+        connections: set[Any] = set(self._server.server_state.connections)
+        unread = sum(each.unread for each in connections if isinstance(each, WebSocket))
+        return unread + sum(each.lined_up for each in self._gateway.members if isinstance(each, Session))
 
 
 def _tasks(gateway: Gateway) -> list[Sample]:
@@ -374,6 +382,8 @@ def _of_ingest(gateway: Gateway) -> dict[str, list[Sample]]:
         "bhavcast_journal_bytes": [((), float(figures["journal_bytes"]))],
         "bhavcast_journal_lost_total": [((), float(figures["journal_lost"]))],
         "bhavcast_journal_synced_rev": [((), float(figures["journal_synced_rev"]))],
+        "bhavcast_gaps": [((), float(len(gateway.fact("gaps"))))],
+        "bhavcast_errands_waiting": [((), float(figures.get("errands", 0)))],
         "bhavcast_orphan": [((), float(figures["orphan"]))],
         "bhavcast_journal_failing": [((), float(gateway.fact("journal").get("state") == "failing"))],
     }

@@ -105,6 +105,11 @@ class Session:
         else:
             self._tell_facts()
 
+    @property
+    def lined_up(self) -> int:
+        """Messages that wait behind a resume."""
+        return len(self._behind_it)
+
     # -- the client speaks ------------------------------------------------------------------------------------------
 
     def receive(self, payload: bytes | str) -> None:

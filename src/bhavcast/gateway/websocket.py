@@ -337,6 +337,11 @@ class WebSocket(asyncio.Protocol):
             self.wire = self._descriptor
         return self.wire >= 0
 
+    @property
+    def unread(self) -> int:
+        """Frames of the client that came and are not looked at yet."""
+        return len(self._inbox)
+
     def buffered(self) -> int:
         """Return the bytes that wait in this process."""
         return 0 if self.transport is None else self.transport.get_write_buffer_size()

@@ -32,11 +32,15 @@ NAMES: Final = (
     Name("bhavcast_late_ticks_total", "counter", (), "Ticks older than the last one believed, passed over."),
     Name("bhavcast_duplicate_ticks_total", "counter", (), "Exact duplicates, passed over."),
     Name("bhavcast_quarantined", "gauge", (), "Ticks in quarantine."),
+    Name("bhavcast_gaps", "gauge", (), "Gaps on record: stretches of time of which something is missing."),
+    Name("bhavcast_errands_waiting", "gauge", (), "What operators asked of ingest and it has not come to yet."),
     Name("bhavcast_feed_state", "gauge", ("source", "state"), "1 for the state a source is in."),
     Name("bhavcast_stream_clients", "gauge", ("kind",), "Open streams."),
     Name("bhavcast_connections", "gauge", (), "Open connections, of streams and of all others."),
     Name("bhavcast_unsent_bytes", "gauge", (), "Bytes for stream clients that wait in this process for their wires."),
     Name("bhavcast_snapshots_waiting", "gauge", (), "Streams that are being sent a snapshot."),
+    Name("bhavcast_messages_waiting", "gauge", (), "Messages of stream clients that this gateway has not come to yet."),
+    Name("bhavcast_wanted", "gauge", (), "Scrips that the streams of this gateway follow by name."),
     Name("bhavcast_stream_frames_total", "counter", (), "Frames with quotes sent to stream clients."),
     Name(
         "bhavcast_outbox_skipped_total", "counter", (), "Flushes that passed a client over because its wire was full."
@@ -48,6 +52,12 @@ NAMES: Final = (
         "Requests and streams not let in: no_key, wrong_key, key_expired, or limited after too many.",
     ),
     Name("bhavcast_sessions", "gauge", (), "Browsers that are signed in."),
+    Name(
+        "bhavcast_accounts",
+        "gauge",
+        ("kind",),
+        "Keys, and addresses without one, whose requests and streams are counted.",
+    ),
     Name("bhavcast_bus_lag_seconds", "gauge", (), "Market time since the last message of the bus."),
     Name("bhavcast_bus_link", "gauge", ("state",), "1 for how well this gateway hears the bus: ok, degraded or deaf."),
     Name("bhavcast_bus_waiting", "gauge", (), "Messages that Redis has not got yet."),
