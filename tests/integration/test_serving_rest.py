@@ -81,6 +81,10 @@ async def test_the_head_of_what_can_be_had_can_be_asked_for(hall: Venue, target:
             assert head.header("content-length") == full.header("content-length")
 
 
+async def test_figures_name_their_form_and_character_set_once(hall: Venue):
+    assert (await hall.read("/metrics")).header("content-type") == "text/plain; version=0.0.4; charset=utf-8"
+
+
 @pytest.mark.parametrize("target", ROUTES)
 async def test_nothing_can_be_written_to(hall: Venue, target: str):
     answer = await hall.ask(request(target, "Content-Length: 2", method="POST", body=b"{}"))

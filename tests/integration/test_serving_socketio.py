@@ -120,7 +120,7 @@ async def test_every_question_has_its_answer(venue: Venue):
     [
         ("subscribe", {"symbols": 5}, "bad_request", "symbols"),
         ("subscribe", {"symbols": []}, "too_many_symbols", "symbols"),
-        ("subscribe", {}, "bad_request", None),
+        ("subscribe", {}, "bad_request", "symbols"),
         ("subscribe", None, "bad_request", None),
         ("subscribe_batch", {"symbols": ["500325"] * (served.BATCH + 1)}, "too_many_symbols", "symbols"),
         ("request_symbol_data", {"symbol": ["500325"]}, "bad_request", "symbol"),

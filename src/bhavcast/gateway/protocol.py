@@ -1,11 +1,11 @@
 """The messages a client may send on `/ws`, and how they are read. See docs/reference/websocket.md for transcripts."""
 
-import re
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import msgspec
 
 from bhavcast.domain.errors import BadRequest
+from bhavcast.gateway.wording import explain
 
 JSON: Final = "bhavcast.v1.json"
 MSGPACK: Final = "bhavcast.v1.msgpack"
@@ -77,14 +77,13 @@ class Resume(_Showing, frozen=True):
 
 Message = Auth | Sub | Unsub | Set | List | Resume
 Showing = Sub | Set | Resume
+KINDS: Final = tuple(each.__name__.lower() for each in get_args(Message))  # what `t` may say
 _json = msgspec.json.Decoder(Message)
 _msgpack = msgspec.msgpack.Decoder(Message)
 _raw_json = msgspec.json.Decoder()
 _raw_msgpack = msgspec.msgpack.Decoder()
-# "Expected `int`, got `str` - at `$.hz`"
 # What the decoders can say to arbitrary bytes; unhashable keys and impossible times of MessagePack included.
 _UNREADABLE: Final = (msgspec.DecodeError, ValueError, TypeError, OverflowError, RecursionError)
-_AT: Final = re.compile(r" - at `\$\.?([a-z_]*)[^`]*`$")
 
 
 def read(payload: bytes | str, *, binary: bool) -> Message:
@@ -92,17 +91,11 @@ def read(payload: bytes | str, *, binary: bool) -> Message:
     try:
         message: Message = _msgpack.decode(payload) if binary else _json.decode(payload)  # type: ignore[arg-type]  # text is JSON
     except msgspec.ValidationError as error:
-        raise explain(str(error)) from error
+        raise explain(str(error), known=KINDS) from error
     except _UNREADABLE as error:
         encoding = "MessagePack" if binary else "JSON"
         raise BadRequest(f"expected one {encoding} object, got something else: {error}") from error
     return message
-
-
-def explain(text: str) -> BadRequest:
-    """Turn what the decoder says into an error that names the field."""
-    at = _AT.search(text)
-    return BadRequest(_AT.sub("", text), field=(at[1] or None) if at else None)
 
 
 def message_id(payload: bytes | str, *, binary: bool) -> int | None:

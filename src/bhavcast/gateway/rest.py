@@ -21,6 +21,7 @@ from bhavcast.gateway.gateway import Gateway
 from bhavcast.gateway.routes import health, market, operation, quotes, scrips, sessions, streams
 from bhavcast.gateway.routes.asked import OPENAPI, Asked, allowed, count_route
 from bhavcast.gateway.routes.described import SCHEMES, SIGNED_IN
+from bhavcast.gateway.wording import explain
 
 log = structlog.get_logger()
 
@@ -97,7 +98,7 @@ def _on_http(request: Asked, error: HTTPException) -> Response[bytes]:
         key = first.get("key") if isinstance(first, dict) else None
         detail = str(first.get("message", error.detail) if isinstance(first, dict) else error.detail)
         came = request.query_params.get(key) if key else None
-        return _refused(BadRequest(detail if came is None else f"{detail}, got {came[:40]!r}", field=key))
+        return _refused(explain(detail, field=key, came=came))
     if error.status_code == 413:
         return _refused(TooLarge(error.detail))
     return _refused(BadRequest(error.detail))

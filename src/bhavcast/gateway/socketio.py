@@ -22,12 +22,13 @@ from bhavcast.board.board import Row
 from bhavcast.domain import field
 from bhavcast.domain.errors import BadRequest, BhavcastError, NoDataYet, TooManySymbols
 from bhavcast.domain.shape import Shape
-from bhavcast.gateway import close_codes, problems, protocol
+from bhavcast.gateway import close_codes, problems
 from bhavcast.gateway.close_codes import CloseCode
 from bhavcast.gateway.engineio import EngineSocket, framed
 from bhavcast.gateway.gateway import Gateway
 from bhavcast.gateway.session import DEFAULT_HZ, FLAWS, FLAWS_WITHIN_S, RESET_JITTER_S
 from bhavcast.gateway.stay import Stay
+from bhavcast.gateway.wording import explain
 from bhavcast.hub.outbox import Outbox
 
 DIALECT: Final = "socketio"
@@ -284,4 +285,4 @@ def _convert(told: object, kind: type[T]) -> T:
     try:
         return msgspec.convert(told, kind)
     except msgspec.ValidationError as error:
-        raise protocol.explain(str(error)) from error
+        raise explain(str(error)) from error

@@ -70,10 +70,11 @@ async def ready(request: Asked) -> dict[str, Any]:
     responses=responses(str, "")
     | {200: text("OK", _EXPOSITION, "# TYPE bhavcast_rev gauge\nbhavcast_rev 1795405500000123\n")},
 )
-async def metrics(request: Asked) -> bytes:
+async def metrics(request: Asked) -> Response[bytes]:
     """Prometheus text; names in docs/reference/metrics.md. Of all gateways on this port, where there are several."""
     figures: Callable[[], Awaitable[bytes]] = request.app.state.figures
-    return await figures()
+    # Said here: the framework writes a character set behind a media type of text that has one already.
+    return Response(await figures(), headers={"Content-Type": _EXPOSITION})
 
 
 ROUTES: Final = (health, live, ready, metrics)
