@@ -463,9 +463,8 @@ async def test_a_body_has_its_limit(venue: Venue):
     most = venue.gateway.limits.body_bytes
     said = await venue.ask(request("/health", f"Content-Length: {most + 1}", method="POST"))
     said.refused(413, "too_large")
-    (await venue.ask(request("/health", "Content-Length: 99999999999999999", method="POST"))).refused(
-        400, "bad_request"
-    )
+    said = await venue.ask(request("/health", "Content-Length: 99999999999999999", method="POST"))
+    said.refused(413, "too_large")
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,12 @@ from typing import Any, Final
 
 import structlog
 
+from bhavcast.domain.digits import whole
+
 log = structlog.get_logger()
 
 SUFFIX: Final = ".figures"
+MOST_PID: Final = 2**31 - 1
 WITHIN_S: Final = 1.0
 LABEL: Final = "gateway"
 Roles = Callable[[], dict[str, dict[str, Any]]]
@@ -113,9 +116,9 @@ def _path(folder: Path, pid: int) -> Path:
 def _tidy(folder: Path) -> None:
     """Remove what killed gateways left."""
     for path in folder.glob(f"*{SUFFIX}"):
-        with contextlib.suppress(ValueError, OSError):
-            pid = int(path.stem)
-            if pid == os.getpid() or not _lives(pid):
+        pid = whole(path.stem, MOST_PID)
+        with contextlib.suppress(OSError):
+            if pid is not None and (pid == os.getpid() or not _lives(pid)):
                 path.unlink()
 
 

@@ -18,6 +18,7 @@ from redis.crc import key_slot
 from redis.exceptions import ConnectionError as Disconnected
 from redis.exceptions import RedisError
 
+from bhavcast.domain.digits import whole
 from bhavcast.domain.errors import BadConfig
 
 CONNECT_S: Final = 2.0
@@ -25,6 +26,7 @@ ANSWER_S: Final = 3.0  # longer than a reader lets Redis wait for news
 # Whatever goes wrong with Redis: the call or its answer may be lost, so what holds is looked up afterwards.
 FAILURES: Final = (RedisError, OSError, TimeoutError)
 _PORT: Final = 6379
+MOST_DB: Final = 2**31 - 1
 _SENTINEL_PORT: Final = 26379
 _SCHEMES: Final = ("redis", "redis+sentinel", "redis+cluster", "rediss", "rediss+sentinel", "rediss+cluster")
 
@@ -74,7 +76,10 @@ class Address:
             hosts = tuple(_host(each, _SENTINEL_PORT if kind == "sentinel" else _PORT) for each in where.split(","))
             if not kind and len(hosts) > 1:
                 raise ValueError
-            return cls(scheme, hosts, master=name if kind else "", db=0 if kind or not name else int(name), **options)
+            db = 0 if kind or not name else whole(name, MOST_DB)
+            if db is None:
+                raise ValueError
+            return cls(scheme, hosts, master=name if kind else "", db=db, **options)
         except ValueError:
             raise BadConfig(
                 f"bus.url — expected {FORMS}, got {url[:80]!r}; rediss instead of redis for TLS", field="bus.url"
@@ -130,7 +135,10 @@ class Address:
         found = await execute(client, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.master)
         if not found:
             raise Disconnected(f"the Sentinel knows no master {self.master}")
-        return _text(found[0]), int(found[1])
+        port = whole(_text(found[1]), 65535)
+        if port is None:
+            raise Disconnected(f"the Sentinel tells no port of {self.master}")
+        return _text(found[0]), port
 
     def _tls(self) -> dict[str, Any]:
         if not self.scheme.startswith("rediss"):
@@ -185,9 +193,10 @@ def _host(text: str, default: int) -> tuple[str, int]:
         host, port = text, str(default)
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
-    if not host or not 0 < int(port) < 65536:
+    number = whole(port, 65535)
+    if not host or not number:
         raise ValueError
-    return host, int(port)
+    return host, number
 
 
 def _bracketed(host: str) -> str:

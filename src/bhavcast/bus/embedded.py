@@ -26,7 +26,7 @@ NAMES: Final = ("redis-server", "valkey-server")
 OLDEST: Final = 7  # the first release that this bus is tested with
 ASKED_WITHIN_S: Final = 2.0
 SOCKET_BYTES: Final = 100  # the shortest that a system allows for the address of a Unix socket is 104
-_VERSION: Final = re.compile(r"v=(\d+)\.(\d+\.\d+)")
+_VERSION: Final = re.compile(r"v=(\d+)\.(\d+\.\d+)", re.ASCII)
 
 # `save`: Redis' own lines, those of the maintenance guide. A board that were evicted would be a board that is wrong.
 CONFIGURATION: Final = """\

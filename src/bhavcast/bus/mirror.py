@@ -11,6 +11,7 @@ import msgspec
 
 from bhavcast.domain import field
 from bhavcast.domain.change import VERSION, Change, Message, RowImage, Snapshot, known
+from bhavcast.domain.digits import whole
 from bhavcast.domain.errors import BadRecord, BusHole
 from bhavcast.domain.field import Value, Values
 from bhavcast.domain.format import BUS
@@ -19,7 +20,7 @@ from bhavcast.domain.position import Position
 
 ROW, FACT, INSTRUMENT = "r:", "f:", "i:"
 POSITION, FORMAT, MARKET, PLANNED = "_pos", "_format", "_market", "_planned"
-MOST_DIGITS: Final = 9  # of a version
+MOST_VERSION: Final = 10**9 - 1
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode_row: Final = msgspec.msgpack.Decoder(RowImage).decode
@@ -47,11 +48,10 @@ class Place(msgspec.Struct, frozen=True):
     @classmethod
     def parse(cls, text: bytes) -> "Place":
         """Read the field; raise BadRecord for anything else."""
-        try:
-            epoch, rev, token, writer = text.decode().split(":")
-            return cls(epoch, int(rev), int(token), writer)
-        except ValueError as error:
-            raise BadRecord(f"expected epoch:rev:token:writer in {POSITION}, got {text[:80]!r}") from error
+        parts = text.decode().split(":") if text.isascii() else []
+        if len(parts) == 4 and (rev := whole(parts[1])) is not None and (token := whole(parts[2])) is not None:
+            return cls(parts[0], rev, token, parts[3])
+        raise BadRecord(f"expected epoch:rev:token:writer in {POSITION}, got {text[:80]!r}")
 
 
 class _Row:
@@ -172,7 +172,7 @@ class Mirror:
 
 def version_of(text: bytes | None) -> int:
     """Read the field `_format`; raise UnknownFormat where this program does not read that version."""
-    found = int(text) if text is not None and text.isdigit() and len(text) <= MOST_DIGITS else 0
+    found = whole(text or b"", MOST_VERSION) or 0
     BUS.check(found, f"what the bus holds ({FORMAT} is {text!r})")
     return found
 
@@ -203,13 +203,15 @@ def read(fields: dict[bytes, bytes]) -> Snapshot | None:
                 numbered.append(_decode_instrument(value))
     except (msgspec.DecodeError, ValueError) as error:
         raise BadRecord(f"{name[:80]!r} of the bus does not decode: {error}") from error
+    if (market := whole(fields.get(MARKET.encode(), b""))) is None:
+        raise BadRecord(f"expected market time in ms in {MARKET} of the bus")
     instruments = [each for _, each in sorted(numbered, key=lambda entry: entry[0])]
     listed = [row for each in instruments if (row := rows.pop(each.symbol, None)) is not None]
     return Snapshot(
         epoch=place.epoch,
         rev=place.rev,
         token=place.token,
-        market=int(fields[MARKET.encode()]),
+        market=market,
         planned=fields[PLANNED.encode()] == b"1",
         rows=[*listed, *rows.values()],
         facts=facts,

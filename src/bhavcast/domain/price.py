@@ -28,7 +28,7 @@ def parse_price(text: str, scale: int = PAISE) -> int:
     Raises:
         ValueError: it is not a plain decimal (NaN, an exponent, a comma, nothing), or is finer than the scale.
     """
-    match = _DECIMAL.fullmatch(text.strip())
+    match = _DECIMAL.fullmatch(text)
     if match is None:
         raise ValueError(f"expected a decimal number, got {text[:40]!r}")
     sign, whole, fraction = match[1], match[2], (match[3] or "").rstrip("0")

@@ -13,6 +13,7 @@ import structlog
 
 from bhavcast.access.doorkeeper import Doorkeeper, Visitor
 from bhavcast.domain.access import ANONYMOUS, Role
+from bhavcast.domain.digits import whole
 from bhavcast.domain.errors import (
     BadHandshake,
     BadRequest,
@@ -96,7 +97,7 @@ class Gate:
         if host in self._known:
             return True
         form = _HOST.fullmatch(host)
-        if form is None or int(form[1] or 0) > 65535:
+        if form is None or whole(form[1] or "0", 65535) is None:
             return False
         name = host_name(host)
         allowed = name in self._hosts or name == "localhost" or _is_loopback(name)
@@ -277,7 +278,7 @@ class Edge:
             return UnknownRoute(f"nothing is served at {scope['path'][:80]}; see /docs")
         if self._draining() and not scope["path"].startswith("/health"):
             return Draining("the service is shutting down")
-        length = int_or_none(headers.get("content-length", "0"))
+        length = whole(headers.get("content-length", "0"))
         if length is None:
             return BadRequest("expected a number", field="Content-Length")
         return TooLarge(f"expected a body of at most {self._max_body} bytes") if length > self._max_body else None
@@ -432,11 +433,6 @@ def _one(scope: Scope, wanted: bytes) -> str | None:
     """Return a header that must stand exactly once."""
     values = [value for name, value in scope["headers"] if name == wanted]
     return values[0].decode("latin-1") if len(values) == 1 else None
-
-
-def int_or_none(text: str) -> int | None:
-    """Read a plain number."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else None
 
 
 async def respond(

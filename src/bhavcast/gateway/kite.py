@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from bhavcast.board.board import Row
-from bhavcast.domain import field
+from bhavcast.domain import digits, field
 from bhavcast.domain.errors import AmbiguousSymbol, BhavcastError, UnknownSymbol
 from bhavcast.domain.instrument import INDEX_PREFIX, Instrument
 from bhavcast.domain.shape import Shape
@@ -155,7 +155,8 @@ def named(gateway: Gateway, tokens: Tokens, text: str) -> Row | None:
     """Return what `BSE:RELIANCE`, `BSE:500325`, `BSE:SENSEX` or a token names."""
     exchange, colon, name = text.partition(":")
     if not colon:
-        return tokens.row(int(text)) if text.isascii() and text.isdigit() and len(text) < 11 else None
+        token = digits.whole(text, _MOST)
+        return None if token is None else tokens.row(token)
     if exchange.upper() != EXCHANGE:
         return None
     return _row(gateway, name) or _row(gateway, INDEX_PREFIX + name)

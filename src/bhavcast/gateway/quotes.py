@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, unquote
 from bhavcast.board import encode
 from bhavcast.board.board import Row
 from bhavcast.domain import field
+from bhavcast.domain.digits import whole
 from bhavcast.domain.errors import BadRequest, Behind, BhavcastError, NoDataYet, TooManySymbols
 from bhavcast.domain.position import Position
 from bhavcast.domain.shape import Shape, parse_depth, parse_fields
@@ -169,7 +170,8 @@ def _shape(asked: dict[str, str]) -> Shape:
     depth = 0
     if "depth" in asked:
         text = asked["depth"]
-        depth = parse_depth(int(text) if text.isascii() and text.isdigit() and len(text) < 4 else text)
+        number = whole(text)
+        depth = parse_depth(text if number is None else number)
     return Shape(numbers, depth)
 
 

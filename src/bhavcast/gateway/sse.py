@@ -7,12 +7,13 @@ Only the event that completes a position has an id, so the browser's `Last-Event
 """
 
 import asyncio
-import math
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
 
 from bhavcast.access.doorkeeper import Visitor
+from bhavcast.domain.digits import decimal, whole
 from bhavcast.domain.errors import BadRequest, BhavcastError, MethodNotAllowed
 from bhavcast.domain.position import Position
 from bhavcast.gateway.edge import App, Receive, Scope, Send, refuse
@@ -98,15 +99,12 @@ def _message(asked: dict[str, str], scope: Scope) -> bytes:
     if not symbols:
         raise BadRequest("expected at least one symbol", field="symbols")
     message: dict[str, object] = {"t": "sub", "id": 1, "symbols": symbols}
-    for name, kind in (("hz", float), ("depth", int)):
-        if name in asked:
-            try:
-                number = kind(asked[name])
-            except ValueError as error:
-                raise BadRequest(f"expected a number, got {asked[name][:40]!r}", field=name) from error
-            if not math.isfinite(number):  # JSON has no such number: it would be taken for one that was not given
-                raise BadRequest(f"expected a number, got {asked[name][:40]!r}", field=name)
-            message[name] = number
+    readers: dict[str, Callable[[str], float | None]] = {"hz": decimal, "depth": whole}
+    for name in readers.keys() & asked.keys():
+        number = readers[name](asked[name])
+        if number is None:
+            raise BadRequest(f"expected a number, got {asked[name][:40]!r}", field=name)
+        message[name] = number
     if "fields" in asked:
         message["fields"] = asked["fields"].split(",") if "," in asked["fields"] else asked["fields"]
     last = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"last-event-id"), None)

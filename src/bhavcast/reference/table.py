@@ -34,7 +34,7 @@ class Row:
     def optional(self, column: str) -> str:
         """Return the cell without surrounding blanks, empty where the file has no such column."""
         place = self._columns.get(column)
-        return "" if place is None else self._cells[place].strip()
+        return "" if place is None else self._cells[place].strip(" \t")
 
     def text(self, column: str, most: int) -> str:
         """Return a cell that must not be empty, nor longer than `most` characters."""

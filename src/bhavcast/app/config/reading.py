@@ -12,7 +12,7 @@ import difflib
 import math
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -21,6 +21,7 @@ import msgspec
 from bhavcast.app.config.agreement import check
 from bhavcast.app.config.config import Config, moment
 from bhavcast.app.config.setting import PREFIX, Setting, plain, settings_of
+from bhavcast.domain.digits import decimal, whole
 from bhavcast.domain.errors import BadConfig
 from bhavcast.domain.format import CONFIG
 
@@ -32,6 +33,7 @@ SENTINEL_PASSWORD: Final = "BHAVCAST_BUS_SENTINEL_PASSWORD"
 # Names with the prefix that are no settings: the file itself, secrets, a client's key, and where the tests find real files.
 _OTHER_VARIABLES: Final = (FILE_VARIABLE, BUS_PASSWORD, SENTINEL_PASSWORD, "BHAVCAST_KEY_FILE", "BHAVCAST_SHARED")
 SOURCES: Final = ("sim", "bhavcopy", "replay")
+_NUMBERS: Final[dict[type, Callable[[str], float | None]]] = {int: whole, float: decimal}
 _BOOLEANS: Final = dict.fromkeys(("true", "1", "yes", "on"), True) | dict.fromkeys(("false", "0", "no", "off"), False)
 
 SETTINGS: Final[dict[str, Setting]] = {setting.name: setting for setting in settings_of(Config)}
@@ -183,9 +185,10 @@ def _convert(setting: Setting, raw: object, where: str, base: Path, *, written: 
         if setting.name == "speed" and value == "max":
             return math.inf
         value = msgspec.convert(value, setting.type, strict=not written, dec_hook=_decode)
-        if isinstance(value, float) and not math.isfinite(value):
+        if isinstance(value, float) and not math.isfinite(value):  # TOML has nan and inf
             raise ValueError
-        if type(value) is int and isinstance(raw, str) and not raw.removeprefix("-").isdecimal():  # 1e3, 5.0
+        # Lenient as it is otherwise, it takes 1e3 and 5.0 for whole numbers.
+        if isinstance(raw, str) and type(value) in _NUMBERS and _NUMBERS[type(value)](raw.removeprefix("-")) is None:
             raise ValueError
         if setting.name == "at" and isinstance(value, str):
             moment(value)

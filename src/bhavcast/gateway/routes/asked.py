@@ -5,7 +5,8 @@ from typing import Any, Final
 
 from litestar import Request, Response
 
-from bhavcast.domain.errors import Unavailable, UnknownRoute
+from bhavcast.domain.digits import whole
+from bhavcast.domain.errors import BadRequest, Unavailable, UnknownRoute
 from bhavcast.gateway.gateway import Gateway
 
 Asked = Request[Any, Any, Any]
@@ -22,6 +23,13 @@ def gateway_of(request: Asked) -> Gateway:
     if not gateway.replica.epoch:
         raise Unavailable("the board is not here yet")
     return gateway
+
+
+def check_whole(request: Asked, name: str) -> None:
+    """Refuse what is not written as a whole number: the framework takes 1e1 and 5.0 for one."""
+    text = request.query_params.get(name, "0")
+    if whole(text) is None:
+        raise BadRequest(f"expected a whole number, got {text[:40]!r}", field=name)
 
 
 def count_route(request: Asked) -> Response[None] | None:

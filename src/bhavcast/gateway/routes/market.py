@@ -7,7 +7,7 @@ from litestar.params import Parameter, QueryParameter
 
 from bhavcast.board.encode import iso_ms
 from bhavcast.gateway import market
-from bhavcast.gateway.routes.asked import Asked, gateway_of
+from bhavcast.gateway.routes.asked import Asked, check_whole, gateway_of
 from bhavcast.gateway.routes.described import EXAMPLE, Quote, responses
 
 
@@ -31,6 +31,7 @@ async def movers(
     group: Annotated[str | None, Parameter(max_length=8)] = None,
 ) -> list[dict[str, Any]]:
     """Rank the scrips that gained, lost or traded most."""
+    check_whole(request, "limit")
     return market.movers(gateway_of(request), by, limit, group.upper() if group else None)
 
 

@@ -6,6 +6,7 @@ import msgspec
 from litestar import post
 from litestar.params import Parameter
 
+from bhavcast.domain.digits import whole
 from bhavcast.domain.errors import BadRequest, BhavcastError, Conflict, UnknownRoute
 from bhavcast.gateway.control import Control
 from bhavcast.gateway.routes.asked import Asked
@@ -96,9 +97,10 @@ async def release(
     entry: Annotated[str, Parameter(description="Id of a tick in quarantine, as /api/feeds has it.", max_length=19)],
 ) -> dict[str, Any]:
     """Believe a quarantined tick after all: it goes on the board, and its like is believed from there on."""
-    if not (entry.isascii() and entry.isdigit()):
+    number = whole(entry)
+    if number is None:
         raise BadRequest(f"expected the id of a tick in quarantine, got {entry[:40]!r}", field="id")
-    told = await _control(request).release(int(entry))
+    told = await _control(request).release(number)
     _aims(request, f"{told['symbol']} {told['rule']}")
     return told
 

@@ -6,7 +6,7 @@ from litestar import get
 from litestar.params import Parameter
 
 from bhavcast.domain.price import format_price
-from bhavcast.gateway.routes.asked import Asked, gateway_of
+from bhavcast.gateway.routes.asked import Asked, check_whole, gateway_of
 from bhavcast.gateway.routes.described import responses
 
 MAX_PAGE: Final = 1000
@@ -21,6 +21,7 @@ async def stocks(
     cursor: Annotated[str | None, Parameter(description="`next` of the page before.", max_length=128)] = None,
 ) -> dict[str, Any]:
     """List the scrips and indices that exist, by code; a page at a time."""
+    check_whole(request, "limit")
     gateway = gateway_of(request)
     found, following = gateway.directory.search(q or "", (group or "").upper(), limit, cursor or "")
     return {"stocks": [_describe(each) for each in found], "next": following, "groups": gateway.directory.groups()}
