@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import gzip
 import itertools
+import os
 import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
@@ -334,4 +335,6 @@ async def attack(kind: str, port: int) -> None:
 
 if __name__ == "__main__":
     given = dict(argument.split("=", 1) for argument in sys.argv[1:])
+    # It shares a core with the readers, who shall wait for the service and not for this program.
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     asyncio.run(attack(given["attack"], int(given["port"])))

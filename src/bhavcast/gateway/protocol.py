@@ -1,6 +1,6 @@
 """The messages a client may send on `/ws`, and how they are read. See docs/reference/websocket.md for transcripts."""
 
-from typing import Any, Final, get_args
+from typing import Final, get_args
 
 import msgspec
 
@@ -75,13 +75,17 @@ class Resume(_Showing, frozen=True):
     more: bool = False
 
 
+class _Numbered(msgspec.Struct):
+    id: int | None = None
+
+
 Message = Auth | Sub | Unsub | Set | List | Resume
 Showing = Sub | Set | Resume
 KINDS: Final = tuple(each.__name__.lower() for each in get_args(Message))  # what `t` may say
 _json = msgspec.json.Decoder(Message)
 _msgpack = msgspec.msgpack.Decoder(Message)
-_raw_json = msgspec.json.Decoder()
-_raw_msgpack = msgspec.msgpack.Decoder()
+_numbered_json = msgspec.json.Decoder(_Numbered)
+_numbered_msgpack = msgspec.msgpack.Decoder(_Numbered)
 # What the decoders can say to arbitrary bytes; unhashable keys and impossible times of MessagePack included.
 _UNREADABLE: Final = (msgspec.DecodeError, ValueError, TypeError, OverflowError, RecursionError)
 
@@ -101,11 +105,9 @@ def read(payload: bytes | str, *, binary: bool) -> Message:
 def message_id(payload: bytes | str, *, binary: bool) -> int | None:
     """Fish the id out of a message that is wrong otherwise, so that the client knows which one was refused."""
     try:
-        raw: Any = _raw_msgpack.decode(payload) if binary else _raw_json.decode(payload)  # type: ignore[arg-type]  # text is JSON
+        return (_numbered_msgpack.decode(payload) if binary else _numbered_json.decode(payload)).id  # type: ignore[arg-type]  # text is JSON
     except _UNREADABLE:
         return None
-    found = raw.get("id") if isinstance(raw, dict) else None
-    return found if isinstance(found, int) and not isinstance(found, bool) else None
 
 
 def seen(rev: int | None) -> int:

@@ -32,7 +32,7 @@ log = structlog.get_logger()
 CLOSE_TIMEOUT_S: Final = 1.0
 # What one client's messages may cost at a stretch, in CPU time; then it is not listened to for so many times as long. So who
 # asks for the whole market again and again has a tenth of the loop, and the others do not wait for more than one message.
-SLICE_S: Final = 0.002
+SLICE_S: Final = 0.0005
 REST: Final = 9
 # Kernel buffers would hide a slow client and deliver it old prices in order: keep what is unsent with us, where it
 # conflates.

@@ -47,7 +47,7 @@ class Cohort:
         # While a flush is under way: whom it has not reached yet, and where they stand.
         self._unreached: set[Outbox] = set()
         self._since = board.rev
-        self._interest: list[set[Outbox]] = []
+        self._interest: dict[int, set[Outbox]] = {}  # by slot
         self._fragments: list[bytes] = []  # by slot: what a flush says of a row
 
     @property
@@ -101,7 +101,7 @@ class Cohort:
             self.everyone.add(outbox)
             return
         for slot in outbox.slots:
-            self._interest[slot].add(outbox)
+            self._interest.setdefault(slot, set()).add(outbox)
 
     def _unregister(self, outbox: Outbox) -> None:
         self.everyone.discard(outbox)
@@ -111,18 +111,17 @@ class Cohort:
 
     def subscribed(self) -> set[int]:
         """Return the slots that somebody asked for by name."""
-        return {slot for slot, who in enumerate(self._interest) if who}
+        return {slot for slot, who in self._interest.items() if who}
 
     def grow(self) -> None:
         """Make room for rows that were added."""
-        missing = len(self.board.order) - len(self._interest)
-        if missing > 0:
-            self._interest.extend(set() for _ in range(missing))
-            self._fragments.extend(b"" for _ in range(missing))
+        missing = len(self.board.order) - len(self._fragments)
+        self._fragments.extend([b""] * missing)
 
     def reset(self) -> None:
         """Begin again on another epoch: rows may have other slots, and nobody holds anything."""
-        self._interest, self._fragments = [], []
+        self._interest.clear()
+        self._fragments.clear()
         self.dirty.clear()
         self.laggards.clear()
         self.everyone.clear()
@@ -171,13 +170,14 @@ class Cohort:
     def _targets(self, wanted: Sequence[int]) -> set[Outbox]:
         """Return whom a flush is for: all members, or of few dirty rows those who asked for one."""
         interest = self._interest
-        if sum(len(interest[slot]) for slot in wanted) >= len(self.members):
+        asked = [interest[slot] for slot in wanted if slot in interest]
+        if sum(map(len, asked)) >= len(self.members):
             return set(self.members)
-        return self.everyone.union(self.laggards, *(interest[slot] for slot in wanted))
+        return self.everyone.union(self.laggards, *asked)
 
     def _encode(self, slots: set[int], since: int) -> list[int]:
         interest, order, fragments, everyone = self._interest, self.board.order, self._fragments, self.everyone
-        wanted = [slot for slot in slots if everyone or interest[slot]]
+        wanted = [slot for slot in slots if everyone or interest.get(slot)]
         comma = b"" if self.binary else b","
         for slot, encoded in zip(wanted, self.encoder.deltas([order[slot] for slot in wanted], since), strict=True):
             if encoded:
