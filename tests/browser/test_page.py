@@ -237,6 +237,26 @@ def test_whoever_has_a_key_signs_in_and_out_and_a_revoked_key_ends_it(system, op
     tab.assert_content(system.url, system.frontend)
 
 
+@pytest.mark.parametrize("width", [390, 760, 1120, 1280, 1600])
+def test_at_any_width_scrips_have_their_names_and_no_price_is_cut(system, open_tab, width):
+    tab = open_tab()
+    tab.page.set_viewport_size({"width": width, "height": 844})
+    open_live(tab, system.url)
+    tab.page.locator("#watched tbody tr").first.click()
+    expect(tab.page.locator("#scrip .price")).to_contain_text("₹")
+    cut = tab.page.evaluate(
+        """() => [...document.querySelectorAll("#watched td, #grid .rows .cell:not(.company, .id), .book td, #scrip dd")]
+            .filter((cell) => cell.offsetWidth && cell.scrollWidth > cell.clientWidth).map((cell) => cell.textContent)"""
+    )
+    assert cut == []
+    short = tab.page.evaluate(
+        """() => [...document.querySelectorAll("#watched tbody th.name")]
+            .filter((name) => name.querySelector("b").getBoundingClientRect().right > name.getBoundingClientRect().right)
+            .map((name) => name.textContent)"""
+    )
+    assert short == []
+
+
 def test_the_page_fits_a_phone(system, open_tab):
     tab = open_tab(color_scheme="dark")
     tab.page.set_viewport_size({"width": 390, "height": 844})
