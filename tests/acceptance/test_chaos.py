@@ -12,6 +12,8 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.slow]
 
 @pytest.mark.parametrize(("seed", "topology"), [(1, "local"), (2, "standby"), (3, "sentinel")])
 async def test_under_faults_nobody_is_told_what_is_not_so_and_all_is_whole_again(seed, topology):
-    told = await Run(seed, topology=topology, whole_within_s=GIVE_UP_S).run()
+    run = Run(seed, topology=topology)
+    run.out.whole_within_s = GIVE_UP_S
+    told = await run.run()
     assert told.violations == [], "\n".join([f"logs: {told.folder}", *told.schedule, *told.violations])
     assert told.observed > 1000

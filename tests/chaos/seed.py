@@ -39,7 +39,7 @@ class Outcome:
 
     seed: int
     topology: str
-    whole_within_s: float = WHOLE_WITHIN_S
+    whole_within_s: float = WHOLE_WITHIN_S  # who judges no seconds sets it higher before the run
     schedule: list[str] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
     whole_s: float = 0.0  # after the last fault was lifted
@@ -71,11 +71,10 @@ class Run:
         kinds: tuple[str, ...] = (),
         clients: int = CLIENTS,
         pids: Path | None = None,
-        whole_within_s: float = WHOLE_WITHIN_S,
     ) -> None:
         self.rng = random.Random(seed)
         drawn = self.rng.choices(list(CHANCES), list(CHANCES.values()))[0]
-        self.out = Outcome(seed, topology or drawn, whole_within_s=whole_within_s)
+        self.out = Outcome(seed, topology or drawn)
         self.oracle, self.pulse = Oracle(), Pulse()
         self.world = World(seed, self.out.topology, self.oracle, self.pulse, pids)
         urls = [each.url.replace("http", "ws", 1) + "/ws" for each in self.world.gateways]
