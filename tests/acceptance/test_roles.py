@@ -104,6 +104,9 @@ async def test_two_gateways_share_a_port_and_all_is_healthy(system):
             break
     assert seen == {"gateway-1", "gateway-2"}
     await moves(system)
+    # Each counts for itself, and by the whole of the setting: docs/how-to/scale-out.md.
+    quote = await told(system, "/api/stock/500325", lambda answer: answer.status_code == 200)
+    assert quote.headers["ratelimit-limit"] == "4000"
 
 
 async def test_a_browser_that_signs_in_at_one_gateway_is_known_to_all_and_signed_out_at_all(stopped):

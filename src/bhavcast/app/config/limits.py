@@ -30,16 +30,20 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
             le=100_000,
         ),
     ] = 100
-    connections: Annotated[Connections, says("streaming clients at once", 10_000)] = 10_000
-    sockets: Annotated[Connections, says("connections at once, streams and all others", 12_000)] = 12_000
-    connections_per_key: Annotated[Connections, says("streaming clients of one key at once", 100)] = 1_000
+    connections: Annotated[Connections, says("streaming clients at once of one gateway process", 10_000)] = 10_000
+    sockets: Annotated[
+        Connections, says("connections at once of one gateway process, streams and all others", 12_000)
+    ] = 12_000
+    connections_per_key: Annotated[
+        Connections, says("streaming clients of one key at once, at each gateway process", 100)
+    ] = 1_000
     connections_per_address: Annotated[
-        Connections, says("streaming clients at once of one address that shows no key", 100)
+        Connections, says("streaming clients at once of one address that shows no key, at each gateway process", 100)
     ] = 1_000
     requests_per_second: Annotated[
         float,
         says(
-            "requests of one key, or of one address that shows none, in the long run",
+            "requests of one key, or of one address that shows none, in the long run, at each gateway process",
             50,
             unit="requests per second",
             gt=0,
@@ -47,12 +51,19 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = 2000.0
     requests_burst: Annotated[
-        int, says("requests that one key or address may make at once", 200, unit="requests", ge=1, le=10_000_000)
+        int,
+        says(
+            "requests that one key or address may make at once, at each gateway process",
+            200,
+            unit="requests",
+            ge=1,
+            le=10_000_000,
+        ),
     ] = 4000
     failures_per_minute: Annotated[
         int,
         says(
-            "attempts with wrong keys from one address that are told so; more are told to wait",
+            "attempts with wrong keys from one address that are told so, by each gateway process; more are told to wait",
             5,
             unit="attempts",
             ge=1,
