@@ -1,6 +1,7 @@
 """The client against a service that behaves and misbehaves."""
 
 import asyncio
+import contextlib
 import socket
 from functools import partial
 
@@ -43,12 +44,31 @@ async def until(client: Client, done) -> list:
     raise AssertionError("the stream ended")
 
 
+async def patiently(client: Client) -> list:
+    """Ask for what happens, again and again, and never wait for it as long as the client waits to connect."""
+    while True:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.05):
+                return await client.receive()
+
+
 def is_update(event) -> bool:
     return isinstance(event, Update)
 
 
 def is_down(event) -> bool:
     return isinstance(event, Link) and not event.up
+
+
+async def test_who_asks_with_less_patience_than_the_wait_before_an_attempt_is_connected_all_the_same():
+    async def goes(line: Peer) -> None:
+        await line.greet()
+
+    async with peer(goes, behaves) as url, Client(url, chance=lambda: 0.5) as stream:
+        await stream.subscribe("500325")
+        async with asyncio.timeout(20):
+            while not any(is_update(event) for event in await patiently(stream)):
+                pass
 
 
 async def behaves(line: Peer) -> None:

@@ -189,7 +189,7 @@ class Client:
 
     async def _connect(self) -> list[Event]:
         if self._wait:
-            await self._sleep(self._wait)
+            await self._wait_on()
         protocol = frames.MSGPACK_PROTOCOL if self.state.binary else frames.JSON_PROTOCOL
         try:
             socket = await connect(
@@ -212,6 +212,17 @@ class Client:
             return [self._down(f"{self.url} does not answer: {why}")]
         self._socket = socket
         return [Link(up=True)]
+
+    async def _wait_on(self) -> None:
+        """Wait before the next attempt. Whoever gives up and asks again goes on waiting, and does not begin anew."""
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        try:
+            await self._sleep(self._wait)
+        except asyncio.CancelledError:
+            self._wait = max(0.0, self._wait - (clock() - began))
+            raise
+        self._wait = 0.0
 
     async def _send(self) -> None:
         if self._socket is None:
