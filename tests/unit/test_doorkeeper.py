@@ -1,5 +1,6 @@
 """Who is let in, as whom, and how often: every rule of the threat model, on clocks that stand."""
 
+import ipaddress
 from ipaddress import ip_network
 
 import pytest
@@ -308,3 +309,25 @@ def test_addresses_that_are_remembered_are_bounded(door, keyring):
         door.stranger(door.whence([], f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}"))
     assert len(door._addresses) == MOST_ADDRESSES
     assert door.stranger(door.whence([], "198.51.100.1")).account is held.account
+
+
+@pytest.mark.parametrize(
+    ("peer", "house"),
+    [
+        ("198.51.100.7", "198.51.100.7"),
+        ("::ffff:198.51.100.7", "198.51.100.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2:ffff::1", "2001:db8:1:2::/64"),
+        ("2001:db8:1:3::1", "2001:db8:1:3::/64"),
+        ("no address", "unknown"),
+        ("127.0.0.1", None),
+        ("127.8.8.8", None),
+        ("::1", None),
+        ("::ffff:127.0.0.1", None),
+        ("10.0.0.5", None),
+        ("10.0.1.5", "10.0.1.5"),
+    ],
+)
+def test_connections_are_counted_by_house_but_for_this_machine_and_trusted_proxies(keyring, clock, peer, house):
+    door = Doorkeeper(keyring, clock, trusted_proxies=[ipaddress.ip_network("10.0.0.0/24")])
+    assert door.house_of(peer) == house

@@ -133,6 +133,14 @@ class Doorkeeper:
             True,
         )
 
+    def house_of(self, peer: str) -> str | None:
+        """Return what the connections of an address are counted under; None where they say nothing of whose they are.
+
+        Behind a trusted proxy is everybody, and whoever is on this machine needs no connections to harm it.
+        """
+        peer = plain_address(peer)
+        return None if _within(peer, (*LOOPBACK, *self._proxies)) else _neighbourhood(peer)
+
     def admit(self, headers: Headers, peer: str, *, secure: bool = False, internal: bool = False) -> Visitor:
         """Return who comes with these headers from this address; count and log who must not.
 

@@ -3,6 +3,7 @@
 import asyncio
 import re
 import socket
+from collections.abc import Callable
 from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -28,6 +29,36 @@ GONE_S: Final = 30  # a peer that acknowledges nothing for so long is not there 
 REQUEST_S: Final = 10.0  # from the first byte of a request to its last; of a new connection, from its beginning
 
 
+class Houses:
+    """Counts by address the connections that are no WebSocket (yet), so that no address alone takes the places of all.
+
+    It remembers who is there and nobody else: no more addresses than there are connections.
+    """
+
+    def __init__(self, most: int, house_of: Callable[[str], str | None]) -> None:
+        self.most = most
+        self.house_of = house_of
+        self._held: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        """Return how many addresses are there."""
+        return len(self._held)
+
+    def enter(self, house: str) -> bool:
+        """Count one connection more; return whether there was a place for it."""
+        held = self._held.get(house, 0)
+        if held >= self.most:
+            return False
+        self._held[house] = held + 1
+        return True
+
+    def leave(self, house: str) -> None:
+        """Count one less."""
+        self._held[house] -= 1
+        if not self._held[house]:
+            del self._held[house]
+
+
 class Connection(HttpToolsProtocol):
     """Refuses what is not a request, in the shape of its route where that is known; set up with `bind`.
 
@@ -40,6 +71,7 @@ class Connection(HttpToolsProtocol):
     """
 
     most: int = 2**31  # connections at once
+    houses: Houses | None = None
     counters: HttpCounters
     accesses: AccessLog
     constant_headers: bytes
@@ -49,6 +81,7 @@ class Connection(HttpToolsProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._running: Any = None
+        self._house: str | None = None  # where it is counted
         self._wording = problems.OURS  # of the request whose head has come, until it is whole
         # A head is due or under way, and what of it has come.
         self._heading = True
@@ -65,7 +98,26 @@ class Connection(HttpToolsProtocol):
         if len(self.connections) > self.most:
             self._refuse(TooManyConnections(f"at most {self.most} connections are kept"))
             return
+        if not self._has_place():
+            self._refuse(TooManyConnections("one address may have half of all connections, but for its WebSockets"))
+            return
         self._deadline = self.loop.call_later(REQUEST_S, self._overdue)
+
+    def _has_place(self) -> bool:
+        """Tell whether its address may have one more, and count it."""
+        houses = self.houses
+        house = None if houses is None or self.client is None else houses.house_of(self.client[0])
+        if houses is None or house is None:
+            return True
+        if not houses.enter(house):
+            return False
+        self._house = house
+        return True
+
+    def _give_place(self) -> None:
+        if self.houses is not None and self._house is not None:
+            self.houses.leave(self._house)
+            self._house = None
 
     def data_received(self, data: bytes) -> None:
         """Let the parser read it, unless the head grows without end; and see to it that what has begun ends in time."""
@@ -84,6 +136,7 @@ class Connection(HttpToolsProtocol):
     def handle_websocket_upgrade(self) -> None:
         """Hand the connection over; its request has come."""
         self._in_time()
+        self._give_place()
         self._coming = False
         super().handle_websocket_upgrade()
 
@@ -211,6 +264,7 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the request that is being answered, whichever it is."""
         self._in_time()
+        self._give_place()
         super().connection_lost(exc)
         self.pipeline.clear()
         running, self._running = self._running, None
@@ -254,6 +308,6 @@ def notice_who_vanishes(listener: socket.socket) -> None:
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, GONE_S * 1000)
 
 
-def limited(kind: type[asyncio.Protocol], most: int) -> type[asyncio.Protocol]:
-    """Return a class of connections that keeps so many of them at once."""
-    return type(kind.__name__, (kind,), {"most": most})
+def limited(kind: type[asyncio.Protocol], most: int, house_of: Callable[[str], str | None]) -> type[asyncio.Protocol]:
+    """Return a class of connections that keeps so many of them at once, and of each house half as many."""
+    return type(kind.__name__, (kind,), {"most": most, "houses": Houses(max(1, most // 2), house_of)})

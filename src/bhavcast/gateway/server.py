@@ -171,7 +171,7 @@ class GatewayServer:
         self._server = Quiet(
             uvicorn.Config(
                 edge,
-                http=connection.limited(protocol, limits.sockets),
+                http=connection.limited(protocol, limits.sockets, gateway.door.house_of),
                 ws=self._websocket,  # type: ignore[arg-type]  # uvicorn calls it as a class
                 lifespan="off",
                 log_config=None,

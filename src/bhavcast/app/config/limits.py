@@ -32,7 +32,12 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     ] = 100
     connections: Annotated[Connections, says("streaming clients at once of one gateway process", 10_000)] = 10_000
     sockets: Annotated[
-        Connections, says("connections at once of one gateway process, streams and all others", 12_000)
+        Connections,
+        says(
+            "connections at once of one gateway process, streams and all others; one address (of IPv6 a /64), but for "
+            "loopback and trusted proxies, may hold half of them besides its WebSockets",
+            12_000,
+        ),
     ] = 12_000
     connections_per_key: Annotated[
         Connections, says("streaming clients of one key at once, at each gateway process", 100)
