@@ -21,6 +21,8 @@ from tests.proxy import Proxy
 from tests.redis_servers import Cast, running
 from tests.waiting import until
 
+pytestmark = pytest.mark.slow
+
 STREAM, BOARD, TOKEN, LEASE = ("{bhavcast}:" + key for key in ("stream", "board", "token", "lease"))
 
 
@@ -159,7 +161,6 @@ async def test_what_nobody_takes_is_a_sum_and_not_a_queue(cast):
 # -- the lease --------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 async def test_a_second_writer_waits_while_the_first_lives_and_takes_over_soon_after_its_death(cast):
     clock = ManualClock()  # the first never notices
     loop = asyncio.get_running_loop()
@@ -250,7 +251,6 @@ async def test_an_epoch_ends_where_something_may_be_missing(cast, fault):
         assert found.token > claim.token
 
 
-@pytest.mark.slow
 async def test_a_server_that_has_just_started_may_have_forgotten_a_writer(cast):
     cast.servers[0].client.set(TOKEN, "1:first")
     async with bus_on(cast.address, alone=False) as bus:
@@ -373,13 +373,11 @@ async def test_a_wish_fails_with_nobody(tmp_path):
 # -- failover -----------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 async def test_a_failover_that_loses_the_tail_loses_nothing(tmp_path):
     for cast in running("sentinel", tmp_path):
         await _fail_over(cast)
 
 
-@pytest.mark.slow
 async def test_a_server_that_still_takes_itself_for_the_master_is_left_when_the_sentinels_name_another(tmp_path):
     for cast in running("sentinel", tmp_path):
         await _move(cast)

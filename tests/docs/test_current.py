@@ -9,6 +9,8 @@ from tests.docs.refresh import written
 from tests.docs.regions import ROOT, WIRE, pages, renewed
 from tests.wire.conversations import CONVERSATIONS
 
+pytestmark = pytest.mark.slow
+
 REFRESH = "out of date: .venv/bin/python -m tests.docs.refresh"
 # A scrip that stays silent is told of after five seconds.
 _WAITS = {"notices"}

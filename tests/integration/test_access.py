@@ -25,6 +25,8 @@ from tests.integration.test_flow import MONDAY, traded
 from tests.integration.venue import DESK, STRANGER, Answer, Venue, request
 from tests.waiting import until
 
+pytestmark = pytest.mark.slow
+
 VIEWER = Key(id="1", name="desk", role="viewer", sha256=digest("desk-key"), created=0)
 OPERATOR = Key(id="2", name="ops", role="operator", sha256=digest("ops-key"), created=0)
 DESK_KEY, OPS_KEY = "X-API-Key: desk-key", "X-API-Key: ops-key"

@@ -14,6 +14,8 @@ import pytest
 
 from tests.reference_files import master_file, scrip
 
+pytestmark = pytest.mark.slow
+
 BHAVCAST = str(Path(sysconfig.get_path("scripts")) / "bhavcast")
 QUIET = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
 NOWHERE = "http://127.0.0.1:1"  # a port that nothing may listen on

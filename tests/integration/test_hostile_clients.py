@@ -27,7 +27,7 @@ COLD = request("/api/market/breadth")
 BIDS = tuple((100 + level, 5, 1) for level in range(5))
 
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
 
 @pytest_asyncio.fixture(params=["hot", "cold"], scope="module", loop_scope="module")
@@ -331,7 +331,6 @@ async def test_a_client_that_asks_and_never_reads_is_not_listened_to(hot):
         assert [len((await greedy.wait("ack"))["bad"]) for _ in range(200)] == [500] * 200
 
 
-@pytest.mark.slow
 async def test_an_event_stream_that_nobody_reads_is_cut_off(hot):
     hot.gateway.hub.slow_after_s = 0.3
     bare = socket.socket()

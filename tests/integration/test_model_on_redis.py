@@ -25,6 +25,8 @@ from tests.proxy import Proxy
 from tests.redis_servers import Cast, running
 from tests.scripted_line import moment
 
+pytestmark = pytest.mark.slow
+
 WITHIN_S = 60.0
 SYMBOLS = ("500325", "532540")
 

@@ -24,6 +24,8 @@ from tests.redis_servers import Cast, on_port, redis_binary, running
 from tests.scripted_line import Line, moment
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 START = "2026-11-23 10:00:00"
 LEASE, STREAM, TOKEN = "{bhavcast}:lease", "{bhavcast}:stream", "{bhavcast}:token"
 

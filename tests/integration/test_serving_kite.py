@@ -26,7 +26,7 @@ from tests.waiting import until
 
 RELIANCE, TCS, SENSEX = 128083204, 532540 << 8 | 4, 265
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
 
 @pytest_asyncio.fixture(loop_scope="module")

@@ -33,7 +33,7 @@ QUOTE = {
     "timestamp": "2026-11-23T09:15:01.240+05:30",
 }
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
 
 @pytest_asyncio.fixture(loop_scope="module")

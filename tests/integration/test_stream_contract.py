@@ -23,6 +23,8 @@ from tests.integration.test_serving_stream import BOTH, KEY, ear
 from tests.integration.venue import Venue, request
 from tests.waiting import until
 
+pytestmark = pytest.mark.slow
+
 GOOD, OLD = "bhk_good", "bhk_old"
 
 

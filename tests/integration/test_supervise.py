@@ -19,6 +19,8 @@ from bhavcast.app.supervise import LOOP, Role, Supervisor
 from bhavcast.telemetry.clock import SystemClock
 from tests.waiting import until
 
+pytestmark = pytest.mark.slow
+
 PATIENCE_S = 30.0
 READY = "from bhavcast.app.notify import notify; import time, signal, sys; notify(READY='1', STATUS='here'); "
 STAY = READY + "signal.pause()"

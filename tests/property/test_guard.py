@@ -4,6 +4,7 @@ import copy
 import random
 from collections.abc import Iterator
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -105,6 +106,7 @@ def test_a_lawful_sequence_passes_untouched(symbol, seed, whole):
     assert it.late == it.duplicates == it.corrected == 0
 
 
+@pytest.mark.slow
 @given(st.data(), symbols, st.integers(0, 2**32), st.booleans())
 @settings(max_examples=500, deadline=None)
 def test_what_a_glance_lets_pass_no_rule_objects_to(data, symbol, seed, whole):

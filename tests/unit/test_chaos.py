@@ -15,6 +15,8 @@ from bhavcast.domain.tick import Batch, FeedState, Source, Tick
 from bhavcast.feeds.chaos import Chaos, ChaosFeed
 from bhavcast.guard.guard import Guard
 
+pytestmark = pytest.mark.slow
+
 NOON = 1_763_965_800_000  # Mon 24 Nov 2025 12:00 IST
 SOURCE = Source("list", "sim", "tick")
 SCRIPS = {

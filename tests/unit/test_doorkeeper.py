@@ -232,6 +232,7 @@ def test_nobody_without_a_key_gets_a_session(door):
         door.begin_session(door.admit([], HERE))
 
 
+@pytest.mark.slow
 def test_sessions_are_bounded_and_the_oldest_of_a_key_go_first(door, keyring):
     keyring.replace([key(f"k{n}") for n in range(MOST // MOST_PER_KEY + 1)])
     first, _ = door.sessions.begin(keyring.get("id-k0"))

@@ -135,6 +135,7 @@ def records_of(path: Path) -> list[record.Record]:
     return list(record.records([path.read_bytes()], record.Decoder(record.JOURNAL)))
 
 
+@pytest.mark.slow
 def test_after_a_changed_byte_nothing_is_trusted(tmp_path):
     path, sent = written(tmp_path)
     data, items = path.read_bytes(), records_of(path)

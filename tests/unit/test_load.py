@@ -18,6 +18,8 @@ from bhavcast.load.cpu import CpuMeter, pinned, resident_bytes
 from bhavcast.load.generator import LoadError
 from bhavcast.load.native import HERE, compiled
 
+pytestmark = pytest.mark.slow
+
 SYMBOLS = [str(500000 + number) for number in range(20)]
 
 
