@@ -226,3 +226,13 @@ def test_whoever_follows_the_page_sees_what_it_says(page: Path, reader: Reader):
     for block in blocks(page):
         reader.follow(block)
     reader.stop()
+
+
+def test_a_file_to_write_is_named_before_it():
+    """What stands behind the language of a block is for this test; whoever reads the page does not see it."""
+    for page in PAGES:
+        text = page.read_text()
+        for match in BLOCK.finditer(text):
+            if match[2] == "file":
+                before = text[: match.start()].rstrip().rpartition("\n\n")[2]
+                assert f"`{match[3].strip()}`" in before, f"{page.name}: where does {match[3]} come from?"
