@@ -56,7 +56,7 @@ app = command(
     verify,
     examples=[
         "bhavcast verify",
-        "bhavcast verify --json --url http://127.0.0.1:5001 --frontend-url http://127.0.0.1:8082",
+        "bhavcast verify --json --url http://127.0.0.1:5001",
     ],
     codes={0: "everything that could be checked is in order", 1: "a check failed", 3: "nothing answers at the address"},
 )

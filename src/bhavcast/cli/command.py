@@ -19,9 +19,13 @@ def command(
     """Return the command, whose help ends with `about`, its examples and its exit codes (`codes` over the usual ones)."""
     meanings = {**CODES, **(codes or {})}
     lines = [about, ""] if about else []
-    lines += ["Examples:", *(f"  {example}" for example in examples), ""]
-    lines += ["Exit codes: " + " · ".join(f"{code} {meaning}" for code, meaning in meanings.items())]
+    lines += ["Examples:", *(f"  {example}" for example in examples), "", exit_codes(meanings)]
     app = App(name=name, help_format="plaintext", help_epilogue="\n".join(lines))
     if function is not None:
         app.default(function)
     return app
+
+
+def exit_codes(meanings: Mapping[int, str]) -> str:
+    """Return what help says of them."""
+    return "\n".join(["Exit codes:", *(f"  {code} {meaning}" for code, meaning in meanings.items())])

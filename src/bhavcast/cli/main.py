@@ -6,11 +6,13 @@ Commands are registered by name and loaded when called, so that `bhavcast --help
 import os
 import sys
 from collections.abc import Sequence
-from typing import Final, Literal
+from typing import Final
 
 from cyclopts import App, CycloptsError
 
 from bhavcast import __version__
+from bhavcast.cli.command import CODES, exit_codes
+from bhavcast.cli.plain import Plain
 
 COMMANDS: Final[dict[str, str]] = {
     "up": "Start the whole system on this machine and run it until Ctrl-C.",
@@ -29,20 +31,21 @@ COMMANDS: Final[dict[str, str]] = {
     "version": "Print the version.",
 }
 
-_EPILOGUE: Final = """\
-Every command explains itself: bhavcast up --help. With --debug an error shows its traceback.
+_EPILOGUE: Final = f"""\
+Every command explains itself: bhavcast up --help.
+With --debug an error shows its traceback.
 
-Exit codes: 0 done · 1 something is wrong, and was reported · 2 wrong usage, or a wrong setting · 3 could not run"""
+{exit_codes(CODES)}"""
 
 
-def build(*, formatter: Literal["default", "plain"] | None = None) -> App:
-    """Return the tree of commands; boxes in its help only on a terminal, unless `formatter` says otherwise."""
+def build(*, boxes: bool | None = None) -> App:
+    """Return the tree of commands; boxes in its help only on a terminal, unless `boxes` says otherwise."""
     app = App(
         name="bhavcast",
         help="A self-hosted, real-time market-data platform for BSE.",
         version=__version__,
         help_format="plaintext",
-        help_formatter=formatter or ("default" if sys.stdout.isatty() else "plain"),
+        help_formatter="default" if (sys.stdout.isatty() if boxes is None else boxes) else Plain(),
         help_epilogue=_EPILOGUE,
         exit_on_error=False,
         print_error=False,

@@ -29,7 +29,7 @@ def names(app: App, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
 
 def commands_page() -> str:
     """Return docs/reference/commands.md."""
-    app = build(formatter="plain")
+    app = build(boxes=False)
     return "\n".join([_HEAD, *(_entry(app, words) for words in names(app))])
 
 
