@@ -166,7 +166,9 @@ async def test_an_id_of_several_scrips_names_them(venue: Venue):
         ("/api/stock/500325?junk", 400, "bad_request", "query"),
         ("/api/stocks/batch", 400, "too_many_symbols", "symbols"),
         ("/api/stocks/batch?symbols=", 400, "too_many_symbols", "symbols"),
-        ("/api/stocks/batch?symbols=,,", 400, "too_many_symbols", "symbols"),
+        ("/api/stocks/batch?symbols=,,", 400, "bad_request", "symbols"),
+        ("/api/stocks/batch?symbols=500325,,532540", 400, "bad_request", "symbols"),
+        ("/api/stocks/batch?symbols=500325,", 400, "bad_request", "symbols"),
         ("/api/stocks/batch?symbols=500325&since=yesterday", 400, "bad_request", "since"),
         ("/api/stocks?limit=0", 400, "bad_request", "limit"),
         ("/api/stocks?limit=1001", 400, "bad_request", "limit"),
@@ -192,6 +194,29 @@ async def test_an_id_of_several_scrips_names_them(venue: Venue):
 )
 async def test_what_is_wrong_is_refused_by_name(venue: Venue, target: str, status: int, code: str, named: str | None):
     assert (await venue.read(target)).refused(status, code).get("field") == named
+
+
+@pytest.mark.parametrize("target", [*ROUTES[:-1], "/api/session"])
+async def test_a_query_that_a_route_does_not_know_is_refused_by_name(hall: Venue, target: str):
+    sign = "&" if "?" in target else "?"
+    told = (await hall.read(f"{target}{sign}colour=red")).refused(400, "bad_request")
+    assert told["field"] == "colour"
+    assert told["detail"].endswith("got 'colour'")
+    assert (await hall.read(f"{target}{sign}junk")).refused(400, "bad_request")["field"] == "query"
+
+
+async def test_every_query_that_the_document_names_is_known_and_stands_once(hall: Venue):
+    described = (await hall.read("/openapi.json")).told["paths"]
+    named = [
+        (path.replace("{symbol}", "500325"), each["name"])
+        for path, methods in described.items()
+        for each in methods.get("get", {}).get("parameters", [])
+        if each["in"] == "query"
+    ]
+    assert len(named) > 10
+    for path, name in named:
+        told = (await hall.read(f"{path}?{name}=1&{name}=1")).refused(400, "bad_request")
+        assert (told["field"], told["detail"]) == (name, "expected it once, got it twice"), path
 
 
 async def test_lists_are_paged_searched_and_grouped(hall: Venue):

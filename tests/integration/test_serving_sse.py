@@ -143,6 +143,8 @@ async def test_what_is_wrong_is_refused_before_anything_streams():
         for query, headers, code, named in (
             ("", (), "bad_request", "symbols"),
             (",", (), "bad_request", "symbols"),
+            ("500325,,532540", (), "bad_request", "symbols"),
+            ("500325,", (), "bad_request", "symbols"),
             ("500325&hz=fast", (), "bad_request", "hz"),
             ("500325&hz=51", (), "bad_request", "hz"),
             ("500325&hz=nan", (), "bad_request", "hz"),

@@ -68,7 +68,7 @@ def batch(gateway: Gateway, query: str) -> Answer:
     try:
         asked = parameters(query, ("symbols", "since", "fields", "depth"))
         shape = _shape(asked)
-        symbols = [text for text in asked.get("symbols", "").split(",") if text]
+        symbols = listed(asked)
         most = gateway.limits.symbols_per_message
         if not 1 <= len(symbols) <= most:
             raise TooManySymbols(f"expected 1 to {most} symbols, got {len(symbols)}", field="symbols")
@@ -158,11 +158,21 @@ def parameters(query: str, known: tuple[str, ...]) -> dict[str, str]:
     read: dict[str, str] = {}
     for name, value in pairs:
         if name not in known:
-            raise BadRequest(f"expected one of {', '.join(known)}, got {name[:40]!r}", field=name[:40])
+            expected = f"one of {', '.join(known)}" if known else "no parameter"
+            raise BadRequest(f"expected {expected}, got {name[:40]!r}", field=name[:40])
         if name in read:
             raise BadRequest("expected it once, got it twice", field=name)
         read[name] = value
     return read
+
+
+def listed(asked: dict[str, str]) -> list[str]:
+    """Return the symbols that were asked for; none where nothing was."""
+    text = asked.get("symbols", "")
+    symbols = text.split(",") if text else []
+    if "" in symbols:
+        raise BadRequest(f"expected a symbol before and after each comma, got {text[:80]!r}", field="symbols")
+    return symbols
 
 
 def _shape(asked: dict[str, str]) -> Shape:

@@ -19,7 +19,7 @@ from bhavcast.gateway.access_log import shown
 from bhavcast.gateway.control import Control
 from bhavcast.gateway.gateway import Gateway
 from bhavcast.gateway.routes import health, market, operation, quotes, scrips, sessions, streams
-from bhavcast.gateway.routes.asked import OPENAPI, Asked, allowed, count_route
+from bhavcast.gateway.routes.asked import OPENAPI, Asked, allowed, look
 from bhavcast.gateway.routes.described import SCHEMES, SIGNED_IN
 from bhavcast.gateway.wording import explain
 
@@ -56,7 +56,7 @@ def build(
     return Litestar(
         route_handlers=list(ROUTES),
         on_app_init=[keep],
-        before_request=count_route,
+        before_request=look,
         exception_handlers={BhavcastError: _on_own, HTTPException: _on_http, Exception: _on_fault},
         openapi_config=OpenAPIConfig(
             title="Bhavcast",

@@ -18,7 +18,7 @@ from bhavcast.domain.errors import BadRequest, BhavcastError, MethodNotAllowed
 from bhavcast.domain.position import Position
 from bhavcast.gateway.edge import App, Receive, Scope, Send, refuse
 from bhavcast.gateway.gateway import Gateway
-from bhavcast.gateway.quotes import parameters
+from bhavcast.gateway.quotes import listed, parameters
 from bhavcast.gateway.session import Session
 from bhavcast.gateway.websocket import keep_kernel_buffers_small
 from bhavcast.hub.outbox import HIGH_WATER
@@ -95,7 +95,7 @@ def stream(gateway: Gateway) -> App:
 
 def _message(asked: dict[str, str], scope: Scope) -> bytes:
     """Write the request as the message a WebSocket client would send."""
-    symbols = [text for text in asked.get("symbols", "").split(",") if text]
+    symbols = listed(asked)
     if not symbols:
         raise BadRequest("expected at least one symbol", field="symbols")
     message: dict[str, object] = {"t": "sub", "id": 1, "symbols": symbols}
