@@ -357,6 +357,8 @@ async def test_a_feed_that_says_nothing_is_due_is_not_held_to_the_calendar():
     async with playing() as stage:
         await stage.say(stage.batch())
         stage.feeds[0].state = "not_due"  # a market-wide halt, which no calendar foresees
+        await stage.advance(0.5)
+        assert stage.state() == "not_due", "though it has just spoken"
         await stage.advance(45 * 60.0)
         assert (stage.state(), stage.supervised.failures, len(stage.feeds)) == ("not_due", 0, 1)
         stage.feeds[0].state = "live"

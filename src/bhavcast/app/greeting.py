@@ -15,7 +15,7 @@ def greet(config: Config, told: str, url: str, frontend_url: str) -> None:
         f"  quote      curl {url}/api/stock/RELIANCE",
         f"  stream     {url.replace('http', 'ws', 1)}/ws",
         f"  reference  {url}/docs",
-        f"  monitor    not part of this version (port {config.monitor_port} stays free)",
+        f"  monitor    not part of this version (port {config.monitor_port} is not touched)",
         *(f"  {each}" for each in more),
         "Ctrl-C stops it.",
     ]

@@ -93,7 +93,8 @@ class Supervised:
         quiet = self._clock.monotonic() - self._silent_from >= STALE_S
         if self._due and (quiet or self._said == "stale"):
             return "stale"
-        if self._spoke and not quiet:
+        # What it told a moment ago may be how things stood when it ended, or a holiday's last known prices.
+        if self._spoke and not quiet and self._said != "not_due":
             return "live"
         return ("live" if self._spoke else "starting") if self._due else "not_due"
 
