@@ -581,6 +581,19 @@ HANDSHAKE = request(
 )
 
 
+async def test_a_handshake_behind_an_answer_that_is_not_finished_is_none(venue):
+    async with venue.line() as line:
+        await line.send(request("/api/stream?symbols=500325") + HANDSHAKE)
+        assert b"HTTP/1.1 101" not in await line.ended()
+    async with venue.line() as line:
+        await line.send(request("/api/stream?symbols=500325"))
+        assert (await line.head()).status == 200
+        await until(lambda: bool(venue.gateway.members))
+        await line.send(HANDSHAKE)
+        assert b"HTTP/1.1 101" not in await line.ended()
+        await until(lambda: not venue.gateway.members)
+
+
 @pytest.mark.parametrize("hot_path", [True, False], ids=["hot", "cold"])
 async def test_one_address_has_half_of_the_connections_and_the_others_find_the_rest(hot_path):
     house = "198.51.100.7"

@@ -134,7 +134,10 @@ class Connection(HttpToolsProtocol):
             self._deadline = self.loop.call_later(REQUEST_S, self._overdue)
 
     def handle_websocket_upgrade(self) -> None:
-        """Hand the connection over; its request has come."""
+        """Hand the connection over, unless an earlier answer is still to be written: it would go into the WebSocket."""
+        if self.cycle is not None and not self.cycle.response_complete:  # type: ignore[redundant-expr]  # None at first
+            self.transport.close()
+            return
         self._in_time()
         self._give_place()
         self._coming = False
