@@ -1,6 +1,6 @@
-"""`hostile`: what some hundreds of readers notice of one who attacks, for every kind of attack.
+"""`hostile`: what the readers of a service at work notice of one who attacks, for every kind of attack.
 
-Readers follow 50 scrips each, every change at once, and others ask for quotes. Each attack has a fresh gateway; the readers are
+The work is that of `http-under-stream`: 3,000 clients follow 50 scrips each, and others ask for quotes. Each attack has a fresh gateway; the readers are
 measured without it, under it, under it, without it, so that a machine that gets slower or quicker counts for both.
 """
 
@@ -20,14 +20,13 @@ import msgspec
 from benchmarks import gateway, market, servers
 from benchmarks.attacks import ATTACKS, EXPIRED, Attack
 from benchmarks.measure import LOAD_CORE, ROOT, SHARE, WAITED, Contender, Outcome, Plan, Reading, alternate
-from benchmarks.rest import SINGLE
+from benchmarks.rest import RATE, SINGLE
 from benchmarks.servers import Server
 from benchmarks.streams import SETTLE, Load
 from benchmarks.targets import HTTP_UNDER, STREAMS_UNDER
 from bhavcast.load import generator
 from bhavcast.load.cpu import CpuMeter, resident_bytes
 
-RATE: Final = 400  # quotes asked for a second
 ASKING: Final = 16  # connections for them
 STEADY_S: Final = 11.0  # until those that are sent away after ten seconds are
 SOCKETS_LEFT: Final = 200  # places that the readers leave free
@@ -55,6 +54,7 @@ def observe(
             clients=load.clients,
             per_client=load.per_client,
             seconds=seconds,
+            sample=load.sample,
             core=LOAD_CORE,
             sub=load.sub,
         ) as streams,
@@ -91,9 +91,9 @@ def under(kind: str, attack: Attack, server: Server, got: Counter[str]) -> Itera
 
 
 def hostile(plan: Plan) -> Outcome:
-    """300 streams and 400 requests a second, without and under each attack."""
+    """3,000 streams and 200 requests a second, without and under each attack."""
     outcome = Outcome("hostile")
-    load = Load(plan.scaled(300), hz=0, ticks=2000)
+    load = Load(plan.scaled(3000), hz=10, ticks=10_000)
     got: dict[str, Counter[str]] = {kind: Counter() for kind in ATTACKS}
     with tempfile.TemporaryDirectory(prefix="bhavcast-") as folder:
         symbols = market.write_symbols(Path(folder), load.scrips)
