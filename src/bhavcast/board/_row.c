@@ -143,8 +143,37 @@ static int get_revs(PyObject *array, Py_buffer *revs)
     return -1;
 }
 
+/* What a shape shows: a field, what goes before its value, and how that is written. */
+struct column {
+    Py_ssize_t number;
+    const char *key;
+    Py_ssize_t length;
+    int kind;
+};
+
+enum { MOST_COLUMNS = 128 };
+
+/* Read columns; return how many, -1 on an error. */
+static Py_ssize_t read_columns(PyObject *columns, struct column *read)
+{
+    Py_ssize_t count = PyTuple_GET_SIZE(columns);
+    for (Py_ssize_t i = 0; i < count; i++) {
+        PyObject *column = PyTuple_GET_ITEM(columns, i), *key;
+        if (i == MOST_COLUMNS || !PyTuple_CheckExact(column) || PyTuple_GET_SIZE(column) != 3 ||
+            !PyBytes_CheckExact(key = PyTuple_GET_ITEM(column, 1))) {
+            PyErr_Format(PyExc_TypeError, "expected at most %d columns of a number, a key and a kind", MOST_COLUMNS);
+            return -1;
+        }
+        read[i] = (struct column){PyLong_AsSsize_t(PyTuple_GET_ITEM(column, 0)), PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key),
+                                  (int)PyLong_AsLong(PyTuple_GET_ITEM(column, 2))};
+        if (PyErr_Occurred())
+            return -1;
+    }
+    return count;
+}
+
 static PyObject *write_delta(PyObject *symbol, long divisor, PyObject *values, const Py_buffer *revs, long long rev, long long since,
-                             PyObject *columns)
+                             const struct column *columns, Py_ssize_t count)
 {
     int scale = divisor == 100 ? 2 : divisor == 10000 ? 4 : -1;
     if (scale < 0)
@@ -155,26 +184,17 @@ static PyObject *write_delta(PyObject *symbol, long divisor, PyObject *values, c
     if (at == NULL)
         Py_RETURN_NONE;
     char *start = at;
-    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(columns); i++) {
-        PyObject *column = PyTuple_GET_ITEM(columns, i), *key;
-        if (!PyTuple_CheckExact(column) || PyTuple_GET_SIZE(column) != 3 || !PyBytes_CheckExact(key = PyTuple_GET_ITEM(column, 1))) {
-            PyErr_SetString(PyExc_TypeError, "expected columns of a number, a key and a kind");
-            return NULL;
-        }
-        long number = PyLong_AsLong(PyTuple_GET_ITEM(column, 0)), kind = PyLong_AsLong(PyTuple_GET_ITEM(column, 2));
-        if (PyErr_Occurred())
-            return NULL;
-        if (number < 0 || number >= PyList_GET_SIZE(values) || number >= revs->len / 8) {
+    for (const struct column *column = columns; column < columns + count; column++) {
+        if (column->number < 0 || column->number >= PyList_GET_SIZE(values) || column->number >= revs->len / 8) {
             PyErr_SetString(PyExc_IndexError, "a column without a field");
             return NULL;
         }
-        if (((const int64_t *)revs->buf)[number] <= since)
+        if (((const int64_t *)revs->buf)[column->number] <= since)
             continue;
-        Py_ssize_t length = PyBytes_GET_SIZE(key);
-        if (at + length > end)
+        if (at + column->length > end)
             Py_RETURN_NONE;
-        memcpy(at, PyBytes_AS_STRING(key), (size_t)length);
-        at = put_value(at + length, PyList_GET_ITEM(values, number), (int)kind, scale);
+        memcpy(at, column->key, (size_t)column->length);
+        at = put_value(at + column->length, PyList_GET_ITEM(values, column->number), column->kind, scale);
         if (at == NULL)
             Py_RETURN_NONE;
     }
@@ -200,10 +220,12 @@ static PyObject *delta(PyObject *module, PyObject *const *args, Py_ssize_t count
     }
     long divisor = PyLong_AsLong(args[1]);
     long long rev = PyLong_AsLongLong(args[4]), since = PyLong_AsLongLong(args[5]);
+    struct column columns[MOST_COLUMNS];
+    Py_ssize_t shown = PyErr_Occurred() ? -1 : read_columns(args[6], columns);
     Py_buffer revs;
-    if (PyErr_Occurred() || get_revs(args[3], &revs) < 0)
+    if (shown < 0 || get_revs(args[3], &revs) < 0)
         return NULL;
-    PyObject *written = write_delta(args[0], divisor, args[2], &revs, rev, since, args[6]);
+    PyObject *written = write_delta(args[0], divisor, args[2], &revs, rev, since, columns, shown);
     PyBuffer_Release(&revs);
     return written;
 }
@@ -273,9 +295,10 @@ static void prefetch(const void *at)
 #endif
 }
 
-/* A row, and what it holds; all are references of our own. */
+/* A row, and what it holds; all are references of our own, the revisions a buffer. */
 struct row {
-    PyObject *row, *held, *revs;
+    PyObject *row, *held;
+    Py_buffer revs;
 };
 
 static void let_go(struct row *rows, Py_ssize_t count)
@@ -283,32 +306,40 @@ static void let_go(struct row *rows, Py_ssize_t count)
     for (struct row *each = rows; each < rows + count; each++) {
         Py_XDECREF(each->row);
         Py_XDECREF(each->held);
-        Py_XDECREF(each->revs);
+        if (each->revs.obj != NULL)
+            PyBuffer_Release(&each->revs);
     }
+}
+
+static void fetch_lines(const void *from, Py_ssize_t size)
+{
+    for (Py_ssize_t at = 0; at < size; at += 64)
+        prefetch((const char *)from + at);
 }
 
 /* Get values and revisions of all rows, which must have so many of them at least, and have what they hold fetched. */
 static int look_into(struct row *rows, Py_ssize_t count, Py_ssize_t fields)
 {
     for (struct row *each = rows; each < rows + count; each++) {
-        each->held = PyObject_GetAttr(each->row, name_values);
-        each->revs = each->held == NULL ? NULL : PyObject_GetAttr(each->row, name_revs);
-        if (each->revs == NULL || !PyList_Check(each->held)) {
-            if (!PyErr_Occurred())
-                PyErr_SetString(PyExc_TypeError, "expected rows with a list of values");
+        PyObject *revs = PyObject_GetAttr(each->row, name_revs);
+        each->held = revs == NULL ? NULL : PyObject_GetAttr(each->row, name_values);
+        int got = each->held == NULL ? -1 : get_revs(revs, &each->revs);
+        Py_XDECREF(revs); /* the buffer keeps it */
+        if (got < 0)
+            return -1;
+        if (!PyList_Check(each->held)) {
+            PyErr_SetString(PyExc_TypeError, "expected rows with a list of values");
             return -1;
         }
         prefetch(each->held);
-        prefetch(each->revs);
+        fetch_lines(each->revs.buf, each->revs.len);
     }
     for (struct row *each = rows; each < rows + count; each++) {
-        if (PyList_GET_SIZE(each->held) < fields || PyObject_Size(each->revs) < fields) {
-            if (!PyErr_Occurred())
-                PyErr_SetString(PyExc_IndexError, "a row without some of the fields");
+        if (PyList_GET_SIZE(each->held) < fields || each->revs.len / 8 < fields) {
+            PyErr_SetString(PyExc_IndexError, "a row without some of the fields");
             return -1;
         }
-        for (Py_ssize_t at = 0; at < PyList_GET_SIZE(each->held); at += 8)
-            prefetch(((PyListObject *)each->held)->ob_item + at);
+        fetch_lines(((PyListObject *)each->held)->ob_item, PyList_GET_SIZE(each->held) * (Py_ssize_t)sizeof(PyObject *));
     }
     return 0;
 }
@@ -525,23 +556,17 @@ static PyObject *make_value(struct token value)
 static int put_change(const struct change *change, const struct told *told, const struct row *row)
 {
     PyObject *revision = PyLong_FromLongLong(change->rev);
-    Py_buffer revs;
-    if (revision == NULL || PyObject_SetAttr(row->row, name_rev, revision) < 0 || get_revs(row->revs, &revs) < 0) {
-        Py_XDECREF(revision);
-        return -1;
-    }
-    Py_DECREF(revision);
-    int done = 0;
+    int done = revision == NULL ? -1 : PyObject_SetAttr(row->row, name_rev, revision);
+    Py_XDECREF(revision);
     for (const struct told *end = told + change->count; done == 0 && told < end; told++) {
         PyObject *value = make_value(told->value);
         if (value == NULL)
             done = -1;
         else {
             PyList_SetItem(row->held, told->field, value);
-            ((int64_t *)revs.buf)[told->field] = change->rev;
+            ((int64_t *)row->revs.buf)[told->field] = change->rev;
         }
     }
-    PyBuffer_Release(&revs);
     return done;
 }
 
@@ -603,7 +628,8 @@ static PyObject *take(PyObject *module, PyObject *const *args, Py_ssize_t count)
 }
 
 /* Write the deltas of some rows into a list; what Python has to write is None there. */
-static int write_some(PyObject *list, Py_ssize_t from, Py_ssize_t count, long long since, PyObject *columns, PyObject *written)
+static int write_some(PyObject *list, Py_ssize_t from, Py_ssize_t count, long long since, const struct column *columns,
+                      Py_ssize_t shown, PyObject *written)
 {
     struct row rows[AT_ONCE];
     memset(rows, 0, sizeof rows);
@@ -614,20 +640,17 @@ static int write_some(PyObject *list, Py_ssize_t from, Py_ssize_t count, long lo
     }
     int done = look_into(rows, count, 0);
     for (Py_ssize_t i = 0; done == 0 && i < count; i++)
-        for (Py_ssize_t at = 0; at < PyList_GET_SIZE(rows[i].held); at++)
-            if (PyList_GET_ITEM(rows[i].held, at) != Py_None)
+        for (Py_ssize_t at = 0; at < PyList_GET_SIZE(rows[i].held) && at < rows[i].revs.len / 8; at++)
+            if (((const int64_t *)rows[i].revs.buf)[at] > since)
                 prefetch(PyList_GET_ITEM(rows[i].held, at));
     for (Py_ssize_t i = 0; done == 0 && i < count; i++) {
         PyObject *symbol = PyObject_GetAttr(rows[i].row, name_symbol), *divisor = PyObject_GetAttr(rows[i].row, name_divisor);
         PyObject *rev = PyObject_GetAttr(rows[i].row, name_rev), *delta = NULL;
-        Py_buffer revs;
         if (symbol != NULL && divisor != NULL && rev != NULL && PyUnicode_Check(symbol)) {
             long unit = PyLong_AsLong(divisor);
             long long last = PyLong_AsLongLong(rev);
-            if (!PyErr_Occurred() && get_revs(rows[i].revs, &revs) == 0) {
-                delta = write_delta(symbol, unit, rows[i].held, &revs, last, since, columns);
-                PyBuffer_Release(&revs);
-            }
+            if (!PyErr_Occurred())
+                delta = write_delta(symbol, unit, rows[i].held, &rows[i].revs, last, since, columns, shown);
         }
         Py_XDECREF(symbol);
         Py_XDECREF(divisor);
@@ -655,11 +678,13 @@ static PyObject *deltas(PyObject *module, PyObject *const *args, Py_ssize_t coun
         return NULL;
     }
     long long since = PyLong_AsLongLong(args[1]);
-    if (PyErr_Occurred())
+    struct column columns[MOST_COLUMNS];
+    Py_ssize_t shown = PyErr_Occurred() ? -1 : read_columns(args[2], columns);
+    if (shown < 0)
         return NULL;
     PyObject *written = PyList_New(0);
     for (Py_ssize_t from = 0, some; written != NULL && (some = at_once(args[0], from)) > 0; from += some)
-        if (write_some(args[0], from, some, since, args[2], written) < 0)
+        if (write_some(args[0], from, some, since, columns, shown, written) < 0)
             Py_CLEAR(written);
     return written;
 }
