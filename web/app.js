@@ -27,7 +27,7 @@ async function begin() {
 
   /** @param {string} symbol */
   const select = (symbol) => {
-    scrip.show(symbol, watchlist.rows.has(symbol));
+    scrip.show(symbol, watchlist.id(symbol));
     watchlist.mark(symbol);
     subscribe();
   };
@@ -51,7 +51,7 @@ async function begin() {
   new Search(input, find("found"), (query, limit, signal) => gateway.search(query, limit, signal), ({ symbol, id }) => watch(symbol, id));
   watchlist.changed = () => {
     subscribe();
-    if (scrip.symbol) scrip.show(scrip.symbol, watchlist.rows.has(scrip.symbol));
+    if (scrip.symbol) scrip.show(scrip.symbol, watchlist.id(scrip.symbol));
   };
 
   for (const each of [stream, wide]) each.on("change", ({ quote }) => header.witness(quote));
@@ -105,5 +105,7 @@ function say(text) {
 }
 
 begin().catch((error) => {
-  find("alarms").replaceChildren(make("p", { class: "alarm", "data-tone": "bad" }, make("span", {}, `This page could not start: ${error.message}`)));
+  const again = make("button", { type: "button", onclick: () => location.reload() }, "Try again");
+  find("alarms").replaceChildren(make("p", { class: "alarm", "data-tone": "bad" }, make("span", {}, `This page could not start: ${error.message}`), again));
+  for (const part of document.querySelectorAll("main, #indices")) part.toggleAttribute("hidden", true);
 });

@@ -46,7 +46,9 @@ export class Gateway {
    */
   async _ask(url, options, signal) {
     const deadline = AbortSignal.timeout(10_000);
-    const answer = await fetch(url, { credentials: "include", signal: signal ? AbortSignal.any([signal, deadline]) : deadline, ...options });
+    const answer = await fetch(url, { credentials: "include", signal: signal ? AbortSignal.any([signal, deadline]) : deadline, ...options }).catch(() => {
+      throw new Error("the gateway does not answer"); // a browser's own words differ, and say less
+    });
     if (answer.status === 204) return null;
     if (answer.ok) return answer.json();
     throw new Refused(await answer.json().catch(() => ({ status: answer.status })));
@@ -119,12 +121,21 @@ export class Gateway {
 /** All names of this machine: a page opened by one of them may use no other, by its own policy. */
 const LOOPBACK = ["127.0.0.1", "localhost", "[::1]"];
 
+/** @returns {Promise<{gateway: string}>} what the server of this page says of its gateway */
+async function whereabouts() {
+  const answer = await fetch("/config.json").catch(() => {
+    throw new Error("the server that it came from does not answer");
+  });
+  if (!answer.ok) throw new Error(`the server that it came from does not say where the gateway is (status ${answer.status})`);
+  return answer.json();
+}
+
 /**
  * Where the gateway is: the server of this page says so, be it the gateway itself or the frontend.
  * @returns {Promise<Gateway>}
  */
 export async function locate() {
-  const { gateway } = await (await fetch("/config.json")).json();
+  const { gateway } = await whereabouts();
   const url = new URL(gateway, location.href);
   const here = LOOPBACK.includes(url.hostname) && LOOPBACK.includes(location.hostname) && url.port === location.port;
   return new Gateway(here ? location.origin : url.origin);

@@ -39,6 +39,7 @@ export class Movers {
     this.counts = [make("span", { "data-way": "up" }), make("span", {}), make("span", { "data-way": "down" })];
     this.highs = make("p", { class: "label" });
     find("breadth").append(make("div", { class: "breadth", "aria-hidden": "true" }, ...this.bar), make("div", { class: "counts" }, ...this.counts), this.highs);
+    find("breadth").hidden = true;
     this._press();
     setInterval(() => document.visibilityState === "visible" && this.refresh(), EVERY_MS);
   }
@@ -53,6 +54,7 @@ export class Movers {
 
   _press() {
     for (const { by, button } of this.buttons) mark(button, "aria-pressed", String(by === this.by));
+    mark(this.table, "data-by", this.by);
     write(this.figure, this.by === "value" ? "Value ₹" : "Volume");
   }
 
@@ -91,6 +93,7 @@ export class Movers {
 
   /** @param {{advances: number, declines: number, unchanged: number, year_highs?: number, year_lows?: number}} breadth */
   _weigh({ advances, declines, unchanged, year_highs, year_lows }) {
+    find("breadth").hidden = false;
     const all = [advances, unchanged, declines];
     this.bar.forEach((part, i) => part.style.setProperty("flex-grow", String(all[i])));
     write(this.counts[0], `▲ ${quantity(advances)} up`);

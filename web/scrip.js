@@ -26,6 +26,13 @@ const FIGURES = [
   ["52 weeks", (q) => (q.year_low === undefined && q.year_high === undefined ? NONE : `${price(q.year_low)} to ${price(q.year_high)}`)],
 ];
 
+/**
+ * @param {string} long
+ * @param {string} brief where the book is narrow
+ */
+const either = (long, brief) => () => [make("span", { class: "long" }, long), make("abbr", { class: "brief", title: long }, brief)];
+const HEADS = [either("Orders", "No."), either("Quantity", "Qty"), () => ["Bid ₹"], () => ["Ask ₹"], either("Quantity", "Qty"), either("Orders", "No.")];
+
 /** Figures that need a line of their own. */
 const LONG = new Set(["Last trade", "Circuit limits", "52 weeks"]);
 
@@ -70,7 +77,7 @@ export class Scrip {
       make(
         "table",
         { class: "book", "aria-label": "Order book, five levels" },
-        make("thead", {}, make("tr", {}, ...["Orders", "Quantity", "Bid ₹", "Ask ₹", "Quantity", "Orders"].map((text) => make("th", { scope: "col" }, text)))),
+        make("thead", {}, make("tr", {}, ...HEADS.map((head) => make("th", { scope: "col" }, ...head())))),
         this.book,
         make("tfoot", {}, make("tr", {}, ...this.totals)),
       ),
@@ -96,14 +103,14 @@ export class Scrip {
 
   /**
    * @param {string} symbol
-   * @param {boolean} watched
+   * @param {string|undefined} watched its id, where it is watched
    */
   show(symbol, watched) {
-    this.add.hidden = watched || symbol.startsWith("IDX:");
+    this.add.hidden = watched !== undefined || symbol.startsWith("IDX:");
     if (symbol === this.symbol) return;
     this.symbol = symbol;
-    write(this.id, symbol);
-    write(this.note, `Waiting for ${symbol}…`);
+    write(this.id, watched ?? symbol);
+    write(this.note, `Waiting for ${watched ?? symbol}…`);
     this.price.removeAttribute("data-flash");
     this.draw();
   }
@@ -126,7 +133,8 @@ export class Scrip {
     const names = [quote.symbol, quote.isin, quote.group && `group ${quote.group}`].filter(Boolean).join(" · ");
     write(this.names, names);
     const known = this.stream.link.state === "live";
-    write(this.state, `${known ? "" : "last known: "}${state.text} · ${during.text}${auction}`);
+    const words = state.text === during.text ? state.text : `${state.text} · ${during.text}`;
+    write(this.state, `${known ? "" : "last known: "}${words}${auction}`);
     mark(this.state, "data-tone", known ? state.tone : "unknown");
     this._drawBook(quote);
     for (const { tell, cell } of this.figures) write(cell, tell(quote));

@@ -49,7 +49,7 @@ export class Watchlist {
     this.changed = () => {};
 
     this.body = make("tbody", { onkeydown: (/** @type {KeyboardEvent} */ event) => this._key(event) });
-    this.empty = make("p", { class: "empty", hidden: true }, "Nothing is watched. Add a scrip with the search above (press /).");
+    this.empty = make("p", { class: "empty", hidden: true }, "Nothing is watched. Add a scrip with the search above.");
     find("watched").append(
       make(
         "table",
@@ -79,6 +79,14 @@ export class Watchlist {
   /** @returns {string[]} */
   symbols() {
     return this.watched.map(({ symbol }) => symbol);
+  }
+
+  /**
+   * @param {string} symbol
+   * @returns {string|undefined} its id, where it is watched
+   */
+  id(symbol) {
+    return this.watched.find((each) => each.symbol === symbol)?.id;
   }
 
   /**

@@ -84,6 +84,7 @@ def test_the_page_survives_the_gateway_without_a_reload(system, open_tab, where)
     expect(alarm).to_contain_text("do not move")
     expect(tab.page.locator("#link")).to_have_text(re.compile(r"^(lost, again in \d+ s|connecting…)$"))
     expect(tab.page.locator("#market")).to_contain_text("(last known)")
+    expect(tab.page.locator("#ranked")).to_contain_text("Not up to date: the gateway does not answer")
     assert len(shown_prices(tab)) == 10
 
     system.up()
@@ -237,18 +238,55 @@ def test_whoever_has_a_key_signs_in_and_out_and_a_revoked_key_ends_it(system, op
     tab.assert_content(system.url, system.frontend)
 
 
-@pytest.mark.parametrize("width", [390, 760, 1120, 1280, 1600])
+def test_a_closed_market_is_told_from_a_fault(tmp_path, open_tab):
+    closed = System(tmp_path / "data", "--scrips", "300")
+    closed.up("--at", "2026-12-25T11:00:00")
+    try:
+        tab = open_tab()
+        open_live(tab, closed.url + "/")
+        expect(tab.page.locator("#market")).to_have_text("Holiday · Christmas")
+        expect(tab.page.locator("#age")).to_have_text(re.compile(r"^as of \d\d:\d\d:\d\d, no trading now$"))
+        expect(tab.page.locator("#feeds")).to_have_text("sim not due now")
+        expect(tab.page.locator("#scrip .headline .label").last).to_have_text("closed")
+        expect(tab.page.locator("#alarms")).to_be_empty()
+        tab.assert_content(closed.url)
+    finally:
+        closed.end()
+
+
+def test_a_page_that_does_not_learn_where_its_gateway_is_says_so_and_tries_again(system, open_tab):
+    tab = open_tab()
+    tab.expected_complaint = "Failed to load resource"
+    tab.page.route("**/config.json", lambda route: route.fulfill(status=503, body="not now"))
+    tab.page.goto(system.url + "/")
+    alarm = tab.page.locator("#alarms")
+    expect(alarm).to_contain_text(
+        "could not start: the server that it came from does not say where the gateway is (status 503)"
+    )
+    expect(tab.page.locator("main")).to_be_hidden()
+    tab.page.unroute("**/config.json")
+    alarm.get_by_role("button", name="Try again").click()
+    expect(tab.page.locator("#link")).to_have_text("live")
+    tab.assert_content(system.url)
+
+
+@pytest.mark.parametrize("width", [300, 390, 760, 930, 1120, 1280, 1600, 1920])
 def test_at_any_width_scrips_have_their_names_and_no_price_is_cut(system, open_tab, width):
     tab = open_tab()
     tab.page.set_viewport_size({"width": width, "height": 844})
     open_live(tab, system.url)
     tab.page.locator("#watched tbody tr").first.click()
     expect(tab.page.locator("#scrip .price")).to_contain_text("₹")
-    cut = tab.page.evaluate(
-        """() => [...document.querySelectorAll("#watched td, #grid .rows .cell:not(.company, .id), .book td, #scrip dd")]
-            .filter((cell) => cell.offsetWidth && cell.scrollWidth > cell.clientWidth).map((cell) => cell.textContent)"""
-    )
-    assert cut == []
+    for ranking in ("Gain", "Value"):
+        tab.page.locator("#ranking button", has_text=ranking).click()
+        expect(tab.page.locator("#ranked td").first).to_have_text(re.compile(r"\d"))
+        cut = tab.page.evaluate(
+            """() => [...document.querySelectorAll(
+                    "#watched, #watched td, #movers .bar, #ranked, #ranked .link, .view, #grid .rows .cell:not(.company), .book :is(th, td), #scrip dd"
+                )]
+                .filter((cell) => cell.offsetWidth && cell.scrollWidth > cell.clientWidth).map((cell) => cell.textContent)"""
+        )
+        assert cut == []
     short = tab.page.evaluate(
         """() => [...document.querySelectorAll("#watched tbody th.name")]
             .filter((name) => name.querySelector("b").getBoundingClientRect().right > name.getBoundingClientRect().right)
