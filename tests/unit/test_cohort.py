@@ -213,6 +213,23 @@ def test_a_new_epoch_ends_a_flush_in_the_middle(place):
     assert all(not outbox.slots for outbox, _ in clients)
 
 
+def test_a_board_that_goes_back_within_its_epoch_ends_a_flush_in_the_middle(place):
+    """The bus lost its tail, and with it a scrip that was added there."""
+    before = place.board.snapshot(0)
+    place.board.add([Instrument(symbol="600000", id="NEW", name="A new scrip")])
+    place.hub.grow()
+    clients = [place.client(5) for _ in range(3)]
+    place.tick(5, 5)
+    flush = place.flush()
+    next(flush)  # rows were encoded
+    next(flush)  # one was sent
+    place.board.load(before)
+    place.hub.reset()
+    list(flush)
+    assert sum(len(wire.frames) for _, wire in clients) == 1
+    assert all(not outbox.slots for outbox, _ in clients)
+
+
 def test_pending_changes_come_before_the_snapshot_of_new_symbols_and_none_until_its_end(place):
     place = Place(PIECE * 5)
     outbox, wire = place.client(0)

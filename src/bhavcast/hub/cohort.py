@@ -120,8 +120,7 @@ class Cohort:
 
     def reset(self) -> None:
         """Begin again on another epoch: rows may have other slots, and nobody holds anything."""
-        self._interest.clear()
-        self._fragments.clear()
+        self._interest, self._fragments = {}, []  # a flush under way goes on with the ones it has
         self.dirty.clear()
         self.laggards.clear()
         self.everyone.clear()
