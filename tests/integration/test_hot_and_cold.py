@@ -471,6 +471,7 @@ async def test_a_head_or_url_without_end_is_refused_on_both_paths(hot: bool):
         for data, status, code in (
             (b"GET /" + b"x" * 40_000, 414, "url_too_long"),
             (b"GET /" + b"x" * 17_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", 414, "url_too_long"),
+            (b"GET http://" + b"x" * 17_000 + b"/ HTTP/1.1\r\nHost: localhost\r\n\r\n", 414, "url_too_long"),
             (b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 40_000, 431, "headers_too_large"),
             (b"NONSENSE\r\n\r\n", 400, "malformed_request"),
         ):

@@ -330,6 +330,9 @@ async def test_what_is_posted_counts_by_packets_and_one_too_many_brings_none_of_
         assert (await http.get(url)).text.count("pong") == 3, (
             "the session goes on, and heard nothing of the refused ones"
         )
+        # So many are never there at once: to come again with them would be in vain.
+        refused = await http.post(url, content="\x1e".join(['42["ping"]'] * (BURST_S + 1)))
+        assert (refused.status_code, refused.json()["code"]) == (413, "too_large")
 
 
 async def test_answers_that_nobody_fetches_end_the_session():

@@ -211,11 +211,12 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Hand a request whose head is short enough to the application."""
+        long_url = len(self.url) > self.max_url  # with the host, where that is in it
         whole = self.url.startswith((b"/", b"*")) or self._absolute()
         if self.wordings:
             path = self.url.partition(b"?")[0].decode("latin-1")
             self._wording = self.wordings.get(path, problems.OURS)
-        if len(self.url) > self.max_url:
+        if long_url:
             self._refuse(UrlTooLong(f"expected a URL of at most {self.max_url} bytes"))
             return
         if self._head > HEADERS_BYTES and sum(len(n) + len(v) + 4 for n, v in self.headers) > HEADERS_BYTES:
