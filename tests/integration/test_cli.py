@@ -122,6 +122,7 @@ def test_what_goes_into_a_pipe_has_no_colour_and_no_boxes(arguments, tmp_path):
         (["watch", "TCS", "--count", "0"], "--count — expected a whole number of at least 1, got 0"),
         (["watch", "TCS", "--for", "-1"], "--for — expected a number above 0, got -1"),
         (["journal", "show", "a", "--limit", "0"], "--limit — expected a whole number of at least 1, got 0"),
+        (["journal", "show", "a", "--skip", "9" * 400], "--skip — expected a whole number of at least 0, got 999"),
         (["record", "a.rec", "--for", "inf"], "--for — expected a number above 0, got inf"),
         (["up", "--port", "x"], "port in --port — expected a whole number from 0 to 65535, got 'x'"),
         (["up", "--host", "0.0.0.0"], "while there are no keys, got '0.0.0.0'"),

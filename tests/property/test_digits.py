@@ -146,6 +146,12 @@ def test_blanks_are_no_part_of_a_number(place: Where, blank: str):
             place.read(text)
 
 
+def test_of_several_wrong_numbers_it_is_always_the_same_that_is_named():
+    with pytest.raises(BadRequest) as refused:
+        sse._message({"symbols": "TCS", "depth": "x", "hz": "x"}, {"headers": []})
+    assert refused.value.field == "hz"
+
+
 @given(st.text(max_size=25) | st.from_regex(r"\s?[+-]?[\d_.eE]{1,22}\s?", fullmatch=True))
 @example(str(MOST))
 @example(str(MOST + 1))

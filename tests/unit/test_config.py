@@ -105,6 +105,11 @@ def test_a_data_folder_that_is_none_is_named_and_no_file_that_nobody_gave(tmp_pa
     assert refused({"data": "state"}) == "data — expected a folder that can be used, got state: Not a directory"
 
 
+def test_a_data_folder_that_cannot_even_be_looked_at_is_named():
+    name = "x" * 300
+    assert refused({"data": name}) == f"data — expected a folder that can be used, got {name}: File name too long"
+
+
 def test_an_unknown_variable_is_named_with_the_nearest():
     detail = refused(environ={"BHAVCAST_FRONT_PORT": "1", "HOME": "/"})
     assert detail == (

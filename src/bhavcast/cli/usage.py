@@ -5,7 +5,6 @@ The parser of the command line finds what is wrong; its own words are another ho
 
 import datetime
 import difflib
-import math
 from collections.abc import Iterable
 from typing import Any, Final, Literal, get_args, get_origin
 
@@ -32,16 +31,17 @@ _EXPECTED: Final = {
 }
 
 
-def number(least: float, most: float = math.inf, *, above: bool = False) -> Parameter:
+_MANY: Final = 10**15  # nobody means so many records, changes or seconds, and a float and an index can be as large
+
+
+def number(least: int, most: int = _MANY, *, above: bool = False) -> Parameter:
     """Let a parameter be a number of `least` (or `above` it) to `most`."""
-    low = (
-        f"above {least:g}" if above else f"from {least:g} to {most:g}" if most < math.inf else f"of at least {least:g}"
-    )
+    low = f"above {least}" if above else f"from {least} to {most}" if most < _MANY else f"of at least {least}"
 
     def check(kind: Any, value: Any) -> None:
         if value is None:
             return
-        if not (least < value if above else least <= value) or not value <= most or not math.isfinite(value):
+        if not (least < value if above else least <= value) or not value <= most:  # nan is neither
             raise ValueError(f"expected {_expected(kind)} {low}, got {value}")
 
     return Parameter(validator=check)

@@ -100,8 +100,10 @@ def _message(asked: dict[str, str], scope: Scope) -> bytes:
         raise BadRequest("expected at least one symbol", field="symbols")
     message: dict[str, object] = {"t": "sub", "id": 1, "symbols": symbols}
     readers: dict[str, Callable[[str], float | None]] = {"hz": decimal, "depth": whole}
-    for name in readers.keys() & asked.keys():
-        number = readers[name](asked[name])
+    for name, reader in readers.items():
+        if name not in asked:
+            continue
+        number = reader(asked[name])
         if number is None:
             raise BadRequest(f"expected a number, got {asked[name][:40]!r}", field=name)
         message[name] = number

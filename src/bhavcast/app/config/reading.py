@@ -141,7 +141,7 @@ def _read(path: Path, *, must_exist: bool) -> dict[str, Any] | None:
         raise BadConfig(f"{path} — expected a configuration file, got nothing: it does not exist") from None
     except (OSError, UnicodeDecodeError) as error:
         folder = path.parent
-        if not must_exist and not (folder.is_dir() and os.access(folder, os.X_OK)):  # nobody named a file
+        if not must_exist and not (os.access(folder, os.X_OK) and folder.is_dir()):  # nobody named a file
             why = error.strerror if isinstance(error, OSError) else error
             raise BadConfig(f"data — expected a folder that can be used, got {folder}: {why}", field="data") from None
         raise BadConfig(f"{path} — expected a readable configuration file in UTF-8, got: {error}") from None
