@@ -44,7 +44,7 @@ async def until(client: Client, done) -> list:
     raise AssertionError("the stream ended")
 
 
-async def patiently(client: Client) -> list:
+async def impatiently(client: Client) -> list:
     """Ask for what happens, again and again, and never wait for it as long as the client waits to connect."""
     while True:
         with contextlib.suppress(TimeoutError):
@@ -67,7 +67,7 @@ async def test_who_asks_with_less_patience_than_the_wait_before_an_attempt_is_co
     async with peer(goes, behaves) as url, Client(url, chance=lambda: 0.5) as stream:
         await stream.subscribe("500325")
         async with asyncio.timeout(20):
-            while not any(is_update(event) for event in await patiently(stream)):
+            while not any(is_update(event) for event in await impatiently(stream)):
                 pass
 
 

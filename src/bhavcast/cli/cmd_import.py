@@ -25,7 +25,8 @@ ForceFlag = Annotated[
     Parameter(
         name="--force",
         negative="",
-        help="Take it though an earlier import was of a later date, or its day is no trading day.",
+        help="Take it though an earlier import was of a later date, its day is no trading day, or its figures are another "
+        "day's.",
     ),
 ]
 NowFlag = Annotated[

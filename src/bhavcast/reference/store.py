@@ -149,7 +149,8 @@ class ReferenceStore:
         """Read, check and store the file of a day; `date` is the day that is expected of it.
 
         `partial`: the file holds some scrips only, the others keep their closes, and their figures if it is the same
-        day. `force`: go back to an earlier day than the stored one, or to one that is no trading day by `trades`.
+        day. `force`: go back to an earlier day than the stored one, or to one that is no trading day by `trades`, or take
+        the figures of the stored day for another's.
         `today`: refuse a later day than this.
 
         Raises:
