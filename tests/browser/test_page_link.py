@@ -95,7 +95,7 @@ def market_now(system: System) -> float:
 
 def assert_goes_on(tab: Tab, system: System) -> None:
     """Live, with no word of warning, moving, at the gateway's time, and complete."""
-    expect(tab.page.locator("#link")).to_have_text("live", timeout=PATIENCE_S * 1000)
+    expect(tab.page.locator("#link")).to_have_text("live")
     expect(tab.page.locator("#alarms")).to_be_empty()
     expect(tab.page.locator("#market")).not_to_contain_text("last known")
     expect(tab.page.locator("#age")).to_have_text(re.compile(r"^\d\.\d s old$"))
@@ -119,7 +119,7 @@ def assert_says_that_it_is_cut_off(tab: Tab, system: System) -> None:
         of = seconds_of_day(alarm.inner_text())
         return said is not None and abs(market_now(system) - of - int(said[1])) < 2
 
-    until(tab, "it says how old its prices are", is_honest, PATIENCE_S)
+    until(tab, "it says how old its prices are", is_honest)
     assert shown_prices(tab) == frozen
 
 
