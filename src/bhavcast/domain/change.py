@@ -126,7 +126,7 @@ class Packed(Sequence[Change]):
             raise BadRecord(f"not the changes of a message: {error}") from error
 
     def __bool__(self) -> bool:
-        return bytes(self.encoded) != _NONE
+        return memoryview(self.encoded).nbytes > len(_NONE)
 
     def __len__(self) -> int:
         return len(self._read)
