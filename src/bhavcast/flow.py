@@ -28,7 +28,7 @@ from bhavcast.domain import field as fields
 from bhavcast.domain import gap
 from bhavcast.domain.calendar import Calendar, at_ist, ist
 from bhavcast.domain.change import Change, Message, encode
-from bhavcast.domain.errors import BusHole, NotTheWriter, Unavailable
+from bhavcast.domain.errors import BadRecord, BusHole, NotTheWriter, Unavailable
 from bhavcast.domain.field import Values
 from bhavcast.domain.instrument import CANARY_SYMBOL, Instrument
 from bhavcast.domain.price import band_limits
@@ -65,6 +65,7 @@ ASK_AGAIN_S: Final = (0.25, 0.5)
 # An orphan asks within its work, which must go on. Longer than the bus waits for a replica that does not answer.
 REGAIN_S: Final = 0.75
 INTEREST_S: Final = 10.0
+BAD_S: Final = 1.0
 
 
 @dataclass
@@ -507,5 +508,8 @@ async def _follow(bus: Bus, replica: Board, audience: Audience) -> None:
                 audience.hear(replica.follow(message), message)
         except BusHole as hole:
             log.info("bus followed from its snapshot", why=hole.detail)
+        except BadRecord as bad:
+            log.error("a message of the bus is none; its snapshot is taken", why=bad.detail)
+            await asyncio.sleep(BAD_S)  # it may still be the next one
         else:
             return

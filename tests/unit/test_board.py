@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bhavcast.board.board import LISTED, Board, Row
 from bhavcast.domain import field
-from bhavcast.domain.change import Folding, Message, RowImage, Snapshot, fold
+from bhavcast.domain.change import Change, Folding, Message, RowImage, Snapshot, decode, fold, hear
 from bhavcast.domain.errors import BadRecord, BusHole
 from bhavcast.domain.field import Values
 from bhavcast.domain.instrument import Instrument
@@ -221,6 +221,23 @@ def test_a_replica_takes_only_the_next_message_of_its_epoch():
     with pytest.raises(BusHole):
         replica.follow(it.seal(3))
     assert replica.position == (EPOCH, 1002)
+
+
+@pytest.mark.parametrize(
+    "changes", [[("999999", 1001, {})], [("600001", 1001, {field.COUNT: 1})], [("600001", 1001)]], ids=str
+)
+@pytest.mark.parametrize("instruments", [[], [C]], ids=["", "with a new scrip"])
+def test_a_message_that_speaks_of_what_there_is_not_is_refused_whole(changes, instruments):
+    it, replica = board(), Board()
+    replica.load(it.snapshot(0))
+    before = picture(replica)
+    good = Change("600002", 1001, {field.CURRENT_PRICE: 5})
+    said = Message(epoch=EPOCH, token=7, from_rev=1001, to_rev=1002, published=1, instruments=instruments)
+    encoded = msgspec.msgpack.encode(msgspec.structs.replace(said, changes=[good, *changes]))
+    for read in (decode, hear):
+        with pytest.raises(BadRecord):
+            replica.follow(read(encoded))
+        assert picture(replica) == before
 
 
 def test_catching_up_returns_what_changed_and_keeps_the_slots():

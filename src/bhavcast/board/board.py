@@ -6,12 +6,12 @@ docs/explanation/state.md.
 """
 
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 from bhavcast.domain import field
 from bhavcast.domain.change import Change, Message, Packed, RowImage, Snapshot, refuse_redefinition
-from bhavcast.domain.errors import BusHole
+from bhavcast.domain.errors import BadRecord, BusHole
 from bhavcast.domain.field import Held, Values
 from bhavcast.domain.instrument import Instrument
 from bhavcast.domain.position import Position
@@ -176,31 +176,35 @@ class Board:
 
         Raises:
             BusHole: it is not the next one. Nothing of it was taken over.
-            BadRecord: it redefines a scrip, or its changes are none. Nothing of it was taken over.
+            BadRecord: it redefines a scrip, or speaks of what there is not. Nothing of it was taken over.
         """
         if message.epoch != self.epoch or message.from_rev != self.rev + 1:
             raise BusHole(
                 f"expected revision {self.rev + 1} of epoch {self.epoch}, got {message.from_rev} of {message.epoch}"
             )
-        if message.instruments:
-            refuse_redefinition(message.instruments, self._described)
-            self.add(message.instruments)
-        changed = self._take(message.changes)
+        changed: list[Row] | None = None
+        if IN_C and isinstance(message.changes, Packed):  # these are not made into objects on the way
+            changed = _row.take(self.rows, message.changes.encoded, field.COUNT)
+        if changed is None:
+            changed = self._take(message)
         if message.facts:
             self.facts.update(message.facts)
         self.rev = self._sealed = message.to_rev
         return changed
 
-    def _take(self, changes: Sequence[Change]) -> list[Row]:
-        """Put changes into their rows; return these. Changes as they came are not made into objects on the way."""
-        taken: list[Row] | None = None
-        if IN_C and isinstance(changes, Packed):
-            taken = _row.take(self.rows, changes.encoded, field.COUNT)
-        if taken is None:
-            taken = [self.rows[change.symbol] for change in changes]
-            for row, change in zip(taken, changes, strict=True):
-                row.put(change.rev, change.values)
-        return taken
+    def _take(self, message: Message) -> list[Row]:
+        refuse_redefinition(message.instruments, self._described)
+        new = {instrument.symbol for instrument in message.instruments}
+        for change in message.changes:
+            if change.symbol not in self.rows and change.symbol not in new:
+                raise BadRecord(f"{change.symbol!r} is no scrip of the board")
+            if not change.values.keys() <= field.NUMBERS:
+                raise BadRecord(f"a field number of {change.symbol!r} is not in 0 to {field.COUNT - 1}")
+        self.add(message.instruments)
+        changed = [self.rows[change.symbol] for change in message.changes]
+        for row, change in zip(changed, message.changes, strict=True):
+            row.put(change.rev, change.values)
+        return changed
 
     # -- the writer -------------------------------------------------------------------------------------------------
 

@@ -214,9 +214,6 @@ def refuse_redefinition(instruments: Iterable[Instrument], known: Callable[[str]
             raise BadRecord(f"{instrument.symbol!r} is described otherwise within an epoch")
 
 
-_NUMBERS: Final = frozenset(range(field.COUNT))
-
-
 class _Row:
     """A row while messages are folded into it: what they said of it, by field number, over its image."""
 
@@ -265,7 +262,7 @@ class Folding:
             raise BusHole(f"expected revisions from {self.rev + 1}, got {message.from_rev} to {message.to_rev}")
         refuse_redefinition(message.instruments, self._instruments.get)
         for change in message.changes:
-            if not change.values.keys() <= _NUMBERS:
+            if not change.values.keys() <= field.NUMBERS:
                 raise BadRecord(f"a field number of {change.symbol!r} is not in 0 to {field.COUNT - 1}")
         for change in message.changes:
             row = self._rows.get(change.symbol)

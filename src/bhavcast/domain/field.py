@@ -128,6 +128,7 @@ FIELDS: Final[tuple[Field, ...]] = (
     Field(ASKS, "asks", Kind.LADDER, True, "five best offers, on the wire under depth"),
 )
 COUNT: Final = len(FIELDS)
+NUMBERS: Final = frozenset(range(COUNT))
 BY_NAME: Final[dict[str, Field]] = {field.name: field for field in FIELDS}
 DAY_FIELDS: Final[tuple[int, ...]] = tuple(field.number for field in FIELDS if field.day)
 LADDERS: Final = (BIDS, ASKS)
