@@ -296,11 +296,12 @@ def test_at_any_width_scrips_have_their_names_and_no_price_is_cut(system, open_t
     assert short == []
 
 
-def test_the_page_fits_a_phone(system, open_tab):
+@pytest.mark.parametrize("most", [300, 390])
+def test_the_page_fits_a_phone(system, open_tab, most):
     tab = open_tab(color_scheme="dark")
-    tab.page.set_viewport_size({"width": 390, "height": 844})
+    tab.page.set_viewport_size({"width": most, "height": 844})
     for path in ("/", "/docs"):
         tab.page.goto(system.url + path)
         expect(tab.page.locator("#link, #routes h3").first).to_be_visible()
         width = tab.page.evaluate("document.documentElement.scrollWidth")
-        assert width <= 390, f"{path} is {width} px wide"
+        assert width <= most, f"{path} is {width} px wide"
