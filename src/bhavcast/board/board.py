@@ -34,12 +34,13 @@ LISTED: Final = "listed"
 class Row:
     """One scrip: its instrument, its values by field number, and the revision of each."""
 
-    __slots__ = ("divisor", "instrument", "rev", "revs", "slot", "symbol", "tick_state", "values")
+    __slots__ = ("divisor", "hidden", "instrument", "rev", "revs", "slot", "symbol", "tick_state", "values")
 
     def __init__(self, instrument: Instrument, slot: int) -> None:
         self.instrument = instrument
         self.symbol = instrument.symbol
         self.divisor = instrument.divisor
+        self.hidden = instrument.hidden  # shown only to whoever asks for it by name
         self.slot = slot
         self.rev = 0
         self.values: list[Held] = [None] * field.COUNT
@@ -53,11 +54,6 @@ class Row:
     def has_data(self) -> bool:
         """Whether a source has ever spoken of this scrip."""
         return self.values[field.TIMESTAMP] is not None
-
-    @property
-    def hidden(self) -> bool:
-        """Whether this is shown only to whoever asks for it by name."""
-        return self.instrument.hidden
 
     def price(self, number: int) -> int | None:
         """Return the value of a field that is a price, if there is one."""
