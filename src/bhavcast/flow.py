@@ -510,6 +510,6 @@ async def _follow(bus: Bus, replica: Board, audience: Audience) -> None:
             log.info("bus followed from its snapshot", why=hole.detail)
         except BadRecord as bad:
             log.error("a message of the bus is none; its snapshot is taken", why=bad.detail)
-            await asyncio.sleep(BAD_S)  # it may still be the next one
+            await asyncio.sleep(BAD_S)  # until its writer has gone on: before that the same one comes again
         else:
             return

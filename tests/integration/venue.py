@@ -138,6 +138,15 @@ def request(
     return "\r\n".join([*lines, *headers, "", ""]).encode("latin-1") + body
 
 
+HANDSHAKE = request(
+    "/ws",
+    "Connection: Upgrade",
+    "Upgrade: websocket",
+    "Sec-WebSocket-Version: 13",
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+)
+
+
 class Venue(Stage):
     """The stage with more scrips, an allowed origin, a page, and a second server over the same replica if wanted."""
 

@@ -81,7 +81,7 @@ _NONE: Final = b"\x90"  # an empty list
 
 
 class _Heard(Message, frozen=True, gc=False, kw_only=True):
-    changes: msgspec.Raw = msgspec.Raw(_NONE)  # type: ignore[assignment]  # see `hear`
+    changes: msgspec.Raw = msgspec.Raw(_NONE)  # type: ignore[assignment]  # `hear` puts Packed there
 
 
 _What = TypeVar("_What", Message, Snapshot)
