@@ -5,7 +5,7 @@ from typing import Final, get_args
 import msgspec
 
 from bhavcast.domain.errors import BadRequest
-from bhavcast.gateway.wording import explain
+from bhavcast.gateway.decode_errors import explain
 
 JSON: Final = "bhavcast.v1.json"
 MSGPACK: Final = "bhavcast.v1.msgpack"

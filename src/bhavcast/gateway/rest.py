@@ -17,11 +17,11 @@ from bhavcast.domain.errors import BadRequest, BhavcastError, MethodNotAllowed, 
 from bhavcast.gateway import problems
 from bhavcast.gateway.access_log import shown
 from bhavcast.gateway.control import Control
+from bhavcast.gateway.decode_errors import explain
 from bhavcast.gateway.gateway import Gateway
 from bhavcast.gateway.routes import health, market, operation, quotes, scrips, sessions, streams
 from bhavcast.gateway.routes.asked import OPENAPI, Asked, allowed, look
 from bhavcast.gateway.routes.described import SCHEMES, SIGNED_IN
-from bhavcast.gateway.wording import explain
 
 log = structlog.get_logger()
 

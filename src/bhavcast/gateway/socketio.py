@@ -24,11 +24,11 @@ from bhavcast.domain.errors import BadRequest, BhavcastError, NoDataYet, TooMany
 from bhavcast.domain.shape import Shape
 from bhavcast.gateway import close_codes, problems
 from bhavcast.gateway.close_codes import CloseCode
+from bhavcast.gateway.decode_errors import explain
 from bhavcast.gateway.engineio import EngineSocket, framed
 from bhavcast.gateway.gateway import Gateway
 from bhavcast.gateway.session import DEFAULT_HZ, FLAWS, FLAWS_WITHIN_S, RESET_JITTER_S
 from bhavcast.gateway.stay import Stay
-from bhavcast.gateway.wording import explain
 from bhavcast.hub.outbox import Outbox
 
 DIALECT: Final = "socketio"

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from msgspec import Meta
 
-from bhavcast.gateway.wording import explain
+from bhavcast.gateway.decode_errors import explain
 
 
 class Asked(msgspec.Struct, forbid_unknown_fields=True):
