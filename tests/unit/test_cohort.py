@@ -57,7 +57,7 @@ class Place:
         wire = Wire()
         outbox = self.hub.join(wire, Shape((field.VOLUME,)), 10, self.now)
         if slots:
-            self.hub.add(outbox, [self.board.order[slot] for slot in slots], 1, self.now)
+            self.hub.add(outbox, frozenset(slots), 1, self.now)
             list(self.flush())  # from here on it is in step with the others
             wire.frames.clear()
         return outbox, wire
@@ -138,8 +138,7 @@ def test_a_full_wire_is_passed_over_and_its_next_frame_covers_more(place):
 def test_a_client_told_by_a_frame_of_its_own_is_never_told_an_older_position(place):
     outbox, wire = place.client()
     place.tick(0, 5)
-    row = place.board.order[0]
-    place.hub.resume(outbox, [row], 100, {"t": "resumed"}, place.now, everything=False)
+    place.hub.resume(outbox, frozenset({0}), 100, {"t": "resumed"}, place.now, everything=False)
     assert wire.read()[-1]["pos"] == f"{EPOCH}:{place.board.rev}"
     assert place.hub.position(outbox) == f"{EPOCH}:{place.board.rev}", "a heartbeat says this"
 
@@ -167,7 +166,7 @@ def test_who_unsubscribes_between_two_slices_gets_no_row_of_what_it_left(place):
     next(flush)  # one was sent
     for outbox, wire in clients:
         if not wire.frames:
-            place.hub.narrow(outbox, {1})
+            place.hub.narrow(outbox, frozenset({1}))
     list(flush)
     assert sorted(len(volumes(each)) for _, wire in clients for each in wire.read()) == [1, 1, 2]
 
@@ -234,7 +233,7 @@ def test_pending_changes_come_before_the_snapshot_of_new_symbols_and_none_until_
     place = Place(PIECE * 5)
     outbox, wire = place.client(0)
     place.tick(0, 5)
-    place.hub.add(outbox, place.board.order[1:], 2, place.now)
+    place.hub.add(outbox, frozenset(range(1, PIECE * 5)), 2, place.now)
     place.tick(0, 6)
     place.tick(1, 7)
     list(place.flush())
@@ -287,7 +286,7 @@ def test_more_members_than_a_cohort_takes_are_another_which_flushes_by_itself(pl
     (first, wire), (second, _), (third, other) = (place.client() for _ in range(3))
     assert place.hub.cohort(first) is place.hub.cohort(second) is not place.hub.cohort(third)
     for outbox in (first, second, third):
-        place.hub.add(outbox, [place.board.order[0]], 1, place.now)
+        place.hub.add(outbox, frozenset({0}), 1, place.now)
     for cohort in place.hub.cohorts:
         list(cohort.flush(place.now))
     wire.frames.clear(), other.frames.clear()

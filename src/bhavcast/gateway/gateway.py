@@ -120,6 +120,8 @@ class Gateway:
     dialects: dict[str, Callable[[Row], bytes]] = field(default_factory=dict)
     # Those of them whose rows do not show the state of a scrip: they are told of it.
     blind: set[Member] = field(default_factory=set)
+    # Slots of the rows that no source has spoken of yet.
+    unseen: set[int] = field(default_factory=set)
     quote: Encoder = field(init=False)
     hub: Hub = field(init=False)
     door: Doorkeeper = field(init=False)
@@ -152,6 +154,8 @@ class Gateway:
         if message is not None and message.changes:
             self._newest = message
         self.hub.notice(rows)
+        if self.unseen:
+            self.unseen.difference_update(row.slot for row in rows if row.has_data)
         if self.blind:
             self._note(rows, message)
         if message is not None:
@@ -217,6 +221,7 @@ class Gateway:
     def _learn(self) -> None:
         self.generation += 1
         self._header_rev = -1
+        self.unseen = {row.slot for row in self.replica.order if not row.has_data}
         bases = msgspec.convert(self.replica.facts.get("indices", []), list[IndexBasis])
         self.directory = Directory((row.instrument for row in self.everyone()), bases)
 

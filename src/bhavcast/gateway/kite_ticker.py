@@ -174,14 +174,14 @@ class Ticker:
         if outbox is None:
             outbox = self._outboxes[mode] = hub.join(self._sink, MODES[mode], HZ, now)
         self._modes |= {row.symbol: mode for row in rows}
-        hub.add(outbox, rows, None, now)
+        hub.add(outbox, frozenset(row.slot for row in rows), None, now)
 
     def _drop(self, rows: list[Row]) -> None:
         for row in rows:
             self._modes.pop(row.symbol, None)
         for mode, outbox in self._outboxes.items():
             board = self._gateway.replica.rows
-            kept = {board[symbol].slot for symbol, shown in self._modes.items() if shown == mode}
+            kept = frozenset(board[symbol].slot for symbol, shown in self._modes.items() if shown == mode)
             self._gateway.hub.narrow(outbox, kept)
 
     # -- the gateway speaks -------------------------------------------------------------------------------------------

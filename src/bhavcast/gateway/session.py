@@ -80,7 +80,7 @@ class Session:
         now = gateway.clock.monotonic()
         self.outbox = self._hub.join(sink, Shape(binary=binary), DEFAULT_HZ, now)
         # What was asked for, as it was asked ("group:A"), and the slots of each.
-        self._items: dict[str, set[int]] = {}
+        self._items: dict[str, frozenset[int]] = {}
         self._flaws: deque[float] = deque(maxlen=FLAWS)
         self._unseen: dict[str, float] = {}  # scrips without data, and when that is told
         # Rows without their state in the frames: the slots whose state is still to be told, and what was told last.
@@ -161,9 +161,10 @@ class Session:
     def _sub(self, message: protocol.Sub) -> None:
         shape, hz = self._wish(message)
         ok, bad = self._expand(self._texts(message.symbols))
-        self._check_total(set().union(*ok.values(), *self._items.values()))
         new = {item: slots for item, slots in ok.items() if item not in self._items}
-        self._tell(self._ack(message.id, list(ok), bad, len(self._slots(self._items | new)), hz))
+        total = self._slots(self._items | new)
+        self._check_total(total)
+        self._tell(self._ack(message.id, list(ok), bad, len(total), hz))
         if self._show(shape, hz):
             new, self._items = self._items | new, {}
         self._take(new, message.id)
@@ -180,7 +181,7 @@ class Session:
     def _set(self, message: protocol.Set) -> None:
         shape, hz = self._wish(message)
         beat = self.heartbeat_ms if message.heartbeat_ms is None else protocol.heartbeat(message.heartbeat_ms)
-        ok: dict[str, set[int]] = self._items
+        ok: dict[str, frozenset[int]] = self._items
         bad: list[dict[str, Any]] = []
         if message.symbols is not None:
             ok, bad = self._expand(self._texts(message.symbols))
@@ -261,60 +262,59 @@ class Session:
         while self._behind_it and not self._waiting:  # a close forgets them
             self._take_up(self._behind_it.popleft())
 
-    def _go_on(self, message_id: int | None, position: Position, ok: dict[str, set[int]], bad: list[Any]) -> None:
+    def _go_on(self, message_id: int | None, position: Position, ok: dict[str, frozenset[int]], bad: list[Any]) -> None:
         known = position.epoch == self._gateway.replica.epoch and not bad and not self._was_reset
         now = self._gateway.clock.monotonic()
-        order = self._gateway.replica.order
         # A scrip that came to a group since is no part of what was held.
-        late = self._late(ok, position.rev) if known else set()
-        rows = [order[slot] for slot in sorted(self._slots(ok) - late)]
-        answer: dict[str, Any] = {"t": "resumed", "id": message_id, "recovered": known, "changed": len(rows)}
+        late = self._late(ok, position.rev) if known else frozenset()
+        held = self._slots(ok) - late
+        answer: dict[str, Any] = {"t": "resumed", "id": message_id, "recovered": known, "changed": len(held)}
         answer |= {"bad": bad} if bad else {}
         if known:
             self._items = ok
-            new = [order[slot] for slot in sorted(late)]
-            self._hub.resume(self.outbox, rows, position.rev, answer, now, everything=EVERYTHING in ok, new=new)
-            self._expect([*rows, *new] if self._is_blind else new, now)
+            self._hub.resume(self.outbox, held, position.rev, answer, now, everything=EVERYTHING in ok, new=late)
+            self._expect(held | late if self._is_blind else late, now)
         else:
             self._tell(answer)
             self._take(ok, message_id)
         self._tell_facts()
 
-    def _late(self, items: dict[str, set[int]], rev: int) -> set[int]:
+    def _late(self, items: dict[str, frozenset[int]], rev: int) -> frozenset[int]:
         listed: dict[str, int] = self._gateway.fact(LISTED)
         late = self._slots_of([symbol for symbol, since in listed.items() if since > rev])
         return late & self._slots({item: slots for item, slots in items.items() if not item[0].isdigit()})
 
     # -- what is subscribed -----------------------------------------------------------------------------------------
 
-    def _take(self, new: dict[str, set[int]], message_id: int | None) -> None:
+    def _take(self, new: dict[str, frozenset[int]], message_id: int | None) -> None:
         self._send_again()  # first what is owed: the sync of the new ones speaks for everything
         self._items.update(new)
         # Also what another item brings already: who has just left that one may have let go of its rows.
         self._send(self._slots(new), message_id, everything=EVERYTHING in new)
 
-    def _send(self, slots: set[int], message_id: int | None, *, everything: bool) -> None:
-        order = self._gateway.replica.order
+    def _send(self, slots: frozenset[int], message_id: int | None, *, everything: bool) -> None:
         now = self._gateway.clock.monotonic()
-        rows = [order[slot] for slot in sorted(slots)]
-        self._hub.add(self.outbox, rows, message_id, now, everything=everything)
-        self._expect(rows, now)
+        self._hub.add(self.outbox, slots, message_id, now, everything=everything)
+        self._expect(slots, now)
 
-    def _expect(self, rows: list[Row], now: float) -> None:
-        for row in rows:
-            if not row.has_data:  # asked for again it is last again: the first is the next that is due
-                self._unseen.pop(row.symbol, None)
-                self._unseen[row.symbol] = now + NO_DATA_AFTER_S
+    def _expect(self, slots: frozenset[int], now: float) -> None:
+        order = self._gateway.replica.order
+        for slot in sorted(slots & self._gateway.unseen):
+            symbol = order[slot].symbol
+            self._unseen.pop(symbol, None)  # asked for again it is last again: the first is the next that is due
+            self._unseen[symbol] = now + NO_DATA_AFTER_S
         if self._is_blind:
-            self._untold.update(row.slot for row in rows)
+            self._untold |= slots
 
     def _narrow(self) -> None:
         self._hub.narrow(self.outbox, self._slots(self._items), everything=EVERYTHING in self._items)
 
-    def _slots(self, items: dict[str, set[int]]) -> set[int]:
-        return set().union(*items.values())
+    def _slots(self, items: dict[str, frozenset[int]]) -> frozenset[int]:
+        if len(items) == 1:
+            return next(iter(items.values()))
+        return frozenset().union(*items.values())
 
-    def _check_total(self, slots: set[int]) -> None:
+    def _check_total(self, slots: frozenset[int]) -> None:
         most = self._gateway.limits.symbols
         if len(slots) > most:
             raise self._too_many(len(slots))
@@ -330,9 +330,9 @@ class Session:
             raise TooManySymbols(f"expected 1 to {most} symbols in one message, got {len(texts)}", field="symbols")
         return texts
 
-    def _expand(self, texts: list[str]) -> tuple[dict[str, set[int]], list[dict[str, Any]]]:
+    def _expand(self, texts: list[str]) -> tuple[dict[str, frozenset[int]], list[dict[str, Any]]]:
         """Return the slots of each symbol, group or whole that exists, and what was wrong with each that does not."""
-        ok: dict[str, set[int]] = {}
+        ok: dict[str, frozenset[int]] = {}
         bad: list[dict[str, Any]] = []
         for text in texts:
             try:
@@ -343,10 +343,10 @@ class Session:
                 ok[item] = slots
         return ok, bad
 
-    def _item(self, text: str) -> tuple[str, set[int]]:
+    def _item(self, text: str) -> tuple[str, frozenset[int]]:
         gateway = self._gateway
         if text == EVERYTHING:
-            return text, {row.slot for row in gateway.everyone()}
+            return text, gateway.hub.everything.slots
         if text.lower().startswith(GROUP):
             name = text[len(GROUP) :].upper()
             symbols = gateway.directory.group(name)
@@ -357,10 +357,10 @@ class Session:
             index = gateway.row(text[: -len(MEMBERS)]).symbol
             return index + MEMBERS, self._slots_of(gateway.directory.members(index))
         row = gateway.row(text)
-        return row.symbol, {row.slot}
+        return row.symbol, frozenset((row.slot,))
 
-    def _slots_of(self, symbols: list[str]) -> set[int]:
-        return {self._gateway.replica.rows[symbol].slot for symbol in symbols}
+    def _slots_of(self, symbols: list[str]) -> frozenset[int]:
+        return frozenset(self._gateway.replica.rows[symbol].slot for symbol in symbols)
 
     def _held_item(self, text: str) -> str | None:
         if text in self._items:
@@ -443,7 +443,7 @@ class Session:
     def admit(self, rows: list[Row]) -> None:
         """Give new rows to whoever follows the group or the whole they are in."""
         slots = {row.slot for row in rows}
-        fresh: set[int] = set()
+        fresh: frozenset[int] = frozenset()
         for item in [each for each in self._items if not each[0].isdigit()]:
             try:
                 _, present = self._item(item)
@@ -455,10 +455,9 @@ class Session:
         if fresh and self._outgrown():
             return
         if fresh and not self._pending:
-            order, now = self._gateway.replica.order, self._gateway.clock.monotonic()
-            added = [order[slot] for slot in sorted(fresh)]
-            self._hub.admit(self.outbox, added, now)
-            self._expect(added, now)
+            now = self._gateway.clock.monotonic()
+            self._hub.admit(self.outbox, fresh, now)
+            self._expect(fresh, now)
 
     def _outgrown(self) -> bool:
         """End where the groups that are followed have grown beyond what one connection may hold; tell whether so."""

@@ -205,7 +205,7 @@ class SocketIo:
     def _follow(self) -> None:
         if self._outbox is not None:
             now = self._gateway.clock.monotonic()
-            self._gateway.hub.follow(self._outbox, set(self._held.values()), now)
+            self._gateway.hub.follow(self._outbox, frozenset(self._held.values()), now)
 
     # -- the gateway speaks -------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from bhavcast.hub import frame
 from bhavcast.hub.burst import Burst, Flush
+from bhavcast.hub.everything import Everything
 from bhavcast.hub.outbox import Outbox
 from bhavcast.hub.port import Board, Encoder, Row
 
@@ -25,6 +26,7 @@ class Cohort:
     def __init__(
         self,
         board: Board,
+        everything: Everything,
         encoder: Encoder,
         hz: float,
         burst: Burst,
@@ -34,6 +36,7 @@ class Cohort:
         self._burst, self._slice = burst, slice_bytes
         self._stamps = stamps if encoder.shape.stamps else None
         self.board = board
+        self._everything = everything
         self.encoder = encoder
         self.hz = hz
         self.binary = encoder.shape.binary
@@ -88,11 +91,10 @@ class Cohort:
         self.laggards.discard(outbox)
         self._unreached.discard(outbox)
 
-    def want(self, outbox: Outbox, slots: set[int], *, everything: bool) -> None:
+    def want(self, outbox: Outbox, slots: frozenset[int], *, everything: bool) -> None:
         """Replace what a member subscribes."""
         self._unregister(outbox)
-        outbox.want(slots)
-        outbox.everything = everything
+        outbox.want(slots, everything=everything)
         self._register(outbox)
 
     def _register(self, outbox: Outbox) -> None:
@@ -128,8 +130,7 @@ class Cohort:
         self.flushed = self.board.rev
         self.grow()
         for outbox in self.members:
-            outbox.want(set())
-            outbox.everything = False
+            outbox.want(frozenset())
             outbox.behind = outbox.late_since = None
             outbox.own_rev = 0
 
@@ -235,7 +236,7 @@ class Cohort:
 
     def rows(self, outbox: Outbox) -> Sequence[Row]:
         """Return the rows a client subscribes."""
-        order = self.board.order
         if outbox.everything:
-            return [row for row in order if not row.hidden]
+            return self._everything.rows
+        order = self.board.order
         return [order[slot] for slot in sorted(outbox.slots)]

@@ -4,8 +4,7 @@ Whoever drives it (gateway/pace.py) tells it what changed (`notice`), lets cohor
 and calls `sweep` twice a second for heartbeats and the slow policy.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from bhavcast.domain.errors import TooManyShapes
@@ -13,6 +12,7 @@ from bhavcast.domain.shape import MAX_CUSTOM_SHAPES, Shape
 from bhavcast.hub import frame
 from bhavcast.hub.burst import Burst, send
 from bhavcast.hub.cohort import MEMBERS, SLICE, Cohort
+from bhavcast.hub.everything import Everything
 from bhavcast.hub.outbox import Outbox, Snap
 from bhavcast.hub.port import Board, Encoder, Row, Sink
 
@@ -28,6 +28,7 @@ class Hub:
 
     def __init__(self, board: Board, encoder: Callable[[Shape], Encoder]) -> None:
         self.board = board
+        self.everything = Everything(board)
         self._new_encoder = encoder
         self.encoders: dict[Shape, Encoder] = {}
         self.cohorts: list[Cohort] = []
@@ -101,7 +102,7 @@ class Hub:
         for cohort in self.cohorts:
             if cohort.hz == hz and cohort.encoder.shape == shape and len(cohort.members) < self.room:
                 return cohort
-        cohort = Cohort(self.board, self.encoder(shape), hz, self.burst, self.slice, self.stamps)
+        cohort = Cohort(self.board, self.everything, self.encoder(shape), hz, self.burst, self.slice, self.stamps)
         self.cohorts.append(cohort)
         self.opened(cohort)
         return cohort
@@ -125,36 +126,35 @@ class Hub:
     # -- subscriptions ----------------------------------------------------------------------------------------------
 
     def add(
-        self, outbox: Outbox, rows: Sequence[Row], message_id: int | None, now: float, *, everything: bool = False
+        self, outbox: Outbox, slots: frozenset[int], message_id: int | None, now: float, *, everything: bool = False
     ) -> None:
         """Subscribe rows: their whole quotes follow in pieces, then a `sync`."""
-        outbox.snaps.append(Snap(rows, message_id, whole_market=everything))
+        outbox.snaps.append(Snap(slots, message_id, whole_market=everything))
         self.pump(outbox, now)
 
-    def follow(self, outbox: Outbox, slots: set[int], now: float) -> None:
+    def follow(self, outbox: Outbox, slots: frozenset[int], now: float) -> None:
         """Replace what is subscribed of a client that has just been shown the new rows by its session."""
         cohort = self.cohort(outbox)
         cohort.catch_up(outbox, now)  # a flush under way may hold what is older than what was just shown
         cohort.want(outbox, slots, everything=False)
 
-    def admit(self, outbox: Outbox, rows: Sequence[Row], now: float) -> None:
+    def admit(self, outbox: Outbox, slots: frozenset[int], now: float) -> None:
         """Add rows that came to a group, or to everything, which the client follows.
 
         Its position speaks for the group as it is: from now on none is told until these rows have been shown.
         """
         if outbox.snaps:
-            outbox.snaps[0].extend(rows)
+            outbox.snaps[0].extend(slots)
         else:
-            outbox.snaps.append(Snap(rows, None))
+            outbox.snaps.append(Snap(slots, None))
         snap = outbox.snaps[0]
         if not snap.started:
             self._start(outbox, snap, now, silent=True)
         else:
-            slots = self._slots(outbox) | {row.slot for row in rows}
-            self.cohort(outbox).want(outbox, slots, everything=outbox.everything)
+            self.cohort(outbox).want(outbox, self._slots(outbox) | slots, everything=outbox.everything)
         self.pump(outbox, now)
 
-    def narrow(self, outbox: Outbox, slots: set[int], *, everything: bool = False) -> None:
+    def narrow(self, outbox: Outbox, slots: frozenset[int], *, everything: bool = False) -> None:
         """Keep only these of the subscribed rows, at once."""
         for snap in outbox.snaps:
             snap.narrow(slots)
@@ -162,8 +162,8 @@ class Hub:
         kept = slots & self._slots(outbox) if outbox.everything and not everything else outbox.slots & slots
         self.cohort(outbox).want(outbox, kept, everything=everything and outbox.everything)
 
-    def _slots(self, outbox: Outbox) -> set[int]:
-        return {row.slot for row in self.cohort(outbox).rows(outbox)} if outbox.everything else outbox.slots
+    def _slots(self, outbox: Outbox) -> frozenset[int]:
+        return self.everything.slots if outbox.everything else outbox.slots
 
     def move(self, outbox: Outbox, hz: float) -> None:
         """Change a client's pace; its position stands."""
@@ -180,8 +180,7 @@ class Hub:
         """Change what a client is shown: its position and its subscriptions are dropped, to be added anew."""
         old, new = self.cohort(outbox), self._cohort(shape, hz)
         old.leave(outbox)
-        outbox.want(set())
-        outbox.everything = False
+        outbox.want(frozenset())
         outbox.snaps.clear()
         outbox.snap_rev = None
         self.pumping.discard(outbox)
@@ -191,13 +190,13 @@ class Hub:
     def resume(
         self,
         outbox: Outbox,
-        rows: Sequence[Row],
+        slots: frozenset[int],
         since: int,
         answer: dict[str, Any],
         now: float,
         *,
         everything: bool,
-        new: Sequence[Row] = (),
+        new: frozenset[int] = frozenset(),
     ) -> None:
         """Bring a client that holds these rows as of revision `since` up to date by one frame.
 
@@ -205,8 +204,7 @@ class Hub:
         to a group, or to everything, which the client follows, so its position waits for them.
         """
         cohort = self.cohort(outbox)
-        everything = everything and not new and not any(row.hidden for row in rows)
-        cohort.want(outbox, {row.slot for row in rows}, everything=everything)
+        cohort.want(outbox, slots, everything=everything and not new and slots <= self.everything.slots)
         outbox.behind = since
         news = cohort.news(outbox)
         self.tell(outbox, {**answer, "changed": len(news)}, now)
@@ -230,7 +228,7 @@ class Hub:
 
     def pump(self, outbox: Outbox, now: float) -> None:
         """Send a client's snapshots as far as its wire takes them."""
-        few = bool(outbox.snaps) and len(outbox.snaps[0].rows) <= PIECES_AT_ONCE * self.piece
+        few = bool(outbox.snaps) and len(outbox.snaps[0].left) <= PIECES_AT_ONCE * self.piece
         for _ in range(PIECES_AT_ONCE if few else 1):
             if not outbox.snaps or outbox.full:
                 break
@@ -245,13 +243,12 @@ class Hub:
         if not snap.started:
             self._start(outbox, snap, now)
         binary = cohort.binary
-        rows = list(islice(snap.rows, self.piece))
-        if rows:
+        order = self.board.order
+        if rows := [order[slot] for slot in snap.left[: self.piece]]:
             body = frame.join((cohort.encoder.full(row) for row in rows), binary=binary)
             outbox.sink.send(*frame.rows({"t": "snap", "id": snap.message_id}, body, cohort.encoder.shape))
-            for _ in rows:
-                snap.rows.popleft()
-        if not snap.rows:
+            del snap.left[: len(rows)]
+        if not snap.left:
             self._sync(outbox, snap)
         outbox.sent_at = now
 
@@ -263,9 +260,9 @@ class Hub:
         snap.started = True
         outbox.snap_rev = outbox.behind = self.board.rev
         cohort.laggards.add(outbox)
-        slots = self._slots(outbox) | {row.slot for row in snap.rows}
-        hidden = any(self.board.order[slot].hidden for slot in slots)
-        cohort.want(outbox, slots, everything=(outbox.everything or snap.whole_market) and not hidden)
+        slots = self._slots(outbox).union(snap.left)
+        everything = (outbox.everything or snap.whole_market) and slots <= self.everything.slots
+        cohort.want(outbox, slots, everything=everything)
 
     def _sync(self, outbox: Outbox, snap: Snap) -> None:
         assert outbox.snap_rev is not None, "a sync ends a snapshot that began"

@@ -6,11 +6,11 @@ quick one does, and its next frame covers whatever it missed.
 
 from array import array
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 from bhavcast.domain.shape import Shape
-from bhavcast.hub.port import Row, Sink
+from bhavcast.hub.port import Sink
 
 # More than this unsent, and a flush passes the client over: its next delta simply covers more. Larger than any one
 # frame of a usual subscription, small against what a kernel would buffer.
@@ -18,27 +18,27 @@ HIGH_WATER: Final = 64 * 1024
 
 
 class Snap:
-    """A snapshot asked for and not yet complete: the rows still to go, and the message that asked."""
+    """A snapshot asked for and not yet complete: the slots of the rows still to go, and the message that asked."""
 
-    __slots__ = ("count", "message_id", "rows", "started", "whole_market")
+    __slots__ = ("count", "left", "message_id", "started", "whole_market")
 
-    def __init__(self, rows: Sequence[Row], message_id: int | None, *, whole_market: bool = False) -> None:
-        self.rows = deque(rows)
+    def __init__(self, slots: AbstractSet[int], message_id: int | None, *, whole_market: bool = False) -> None:
+        self.left = sorted(slots)
         self.message_id = message_id
-        self.count = len(rows)
+        self.count = len(slots)
         self.started = False
         self.whole_market = whole_market
 
-    def extend(self, rows: Sequence[Row]) -> None:
+    def extend(self, slots: AbstractSet[int]) -> None:
         """Add rows."""
-        self.rows.extend(rows)
-        self.count += len(rows)
+        self.left += sorted(slots)
+        self.count += len(slots)
 
-    def narrow(self, slots: set[int]) -> None:
+    def narrow(self, slots: frozenset[int]) -> None:
         """Leave out the rows still to go that are not among these."""
-        before = len(self.rows)
-        self.rows = deque(row for row in self.rows if row.slot in slots)
-        self.count -= before - len(self.rows)
+        before = len(self.left)
+        self.left = sorted(slots.intersection(self.left))
+        self.count -= before - len(self.left)
 
 
 class Outbox:
@@ -67,7 +67,7 @@ class Outbox:
         self.sink = sink
         self.shape = shape
         self.hz = hz
-        self.slots: set[int] = set()
+        self.slots: frozenset[int] = frozenset()
         self.everything = False
         # None: in step with its cohort. Otherwise the revision after which it needs a frame of its own.
         self.behind: int | None = None
@@ -86,14 +86,16 @@ class Outbox:
         # evidence. A wire that is not full is written to, so its unsent bytes tell nothing.
         self.stuck = 0
         self.stuck_since: float | None = None
-        self.packed = b""  # the slots as int32 in their order, which is that of the rows in a frame
+        # The slots as int32 in their order, which is that of the rows in a frame; of everything a flush has them.
+        self.packed = b""
 
     @property
     def full(self) -> bool:
         """Whether the wire still holds so much that another frame would only wait there."""
         return self.sink.full
 
-    def want(self, slots: set[int]) -> None:
+    def want(self, slots: frozenset[int], *, everything: bool = False) -> None:
         """Replace what is subscribed."""
         self.slots = slots
-        self.packed = array("i", sorted(slots)).tobytes()
+        self.everything = everything
+        self.packed = b"" if everything else array("i", sorted(slots)).tobytes()
