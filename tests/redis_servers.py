@@ -1,6 +1,7 @@
 """Real Redis and Valkey servers for tests: each in a folder of its own, on a socket or on ports of its own, gone with it.
 
-`Cast` starts what a topology needs and says how to reach it. What is missing on this machine is a skip that says so.
+A topology runs with any of the servers; `Cast` is one that runs, and says how to reach it. What is missing on this machine is
+a skip that says so.
 """
 
 import contextlib
@@ -26,6 +27,7 @@ from tests.waiting import wait_until
 PATIENCE_S = 20.0
 NOT_YET = (redis.RedisError, OSError)
 PASSWORD = "secret-of-the-tests"
+SLOTS = 16384
 
 
 def redis_binary() -> str:
@@ -148,27 +150,23 @@ def on_port(binary: str, folder: Path, *options: str, **reach: Any) -> tuple[int
     ).start()
 
 
-def standalone(folder: Path) -> Cast:
-    return on_socket(redis_binary(), folder)
+def standalone(binary: str, folder: Path) -> Cast:
+    return on_socket(binary, folder)
 
 
-def valkey(major: int, folder: Path) -> Cast:
-    return on_socket(valkey_binary(major), folder)
-
-
-def url_with_database(folder: Path) -> Cast:
-    port, server = on_port(redis_binary(), folder, db=5)
+def url_with_database(binary: str, folder: Path) -> Cast:
+    port, server = on_port(binary, folder, db=5)
     return Cast(Address.parse(f"redis://127.0.0.1:{port}/5"), [server])
 
 
-def password(folder: Path) -> Cast:
-    cast = on_socket(redis_binary(), folder, "--requirepass", PASSWORD, password=PASSWORD)
+def password(binary: str, folder: Path) -> Cast:
+    cast = on_socket(binary, folder, "--requirepass", PASSWORD, password=PASSWORD)
     return Cast(Address.parse(str(cast.address), password=lambda: PASSWORD), cast.servers)
 
 
-def acl_user(folder: Path) -> Cast:
+def acl_user(binary: str, folder: Path) -> Cast:
     """A user that may do what docs/explanation/bus.md says it must be allowed to, and no more."""
-    cast = on_socket(redis_binary(), folder)
+    cast = on_socket(binary, folder)
     rules = "on ~{bhavcast}:* -@all +eval +info +get +set +del +exists +hget +hset +hdel +hlen +hexists +hgetall +xadd"
     rules += " +xread +time +pexpire +pttl +wait"
     cast.servers[0].client.execute_command("ACL", "SETUSER", "bhavcast", f">{PASSWORD}", *rules.split())
@@ -176,7 +174,7 @@ def acl_user(folder: Path) -> Cast:
     return Cast(address, cast.servers)
 
 
-def tls(folder: Path) -> Cast:
+def tls(binary: str, folder: Path) -> Cast:
     folder.mkdir(parents=True, exist_ok=True)
     authority, files = trustme.CA(), {name: folder / f"{name}.pem" for name in ("ca", "server", "client")}
     authority.cert_pem.write_to_path(files["ca"])
@@ -194,14 +192,13 @@ def tls(folder: Path) -> Cast:
         "ssl_certfile": client,
         "ssl_keyfile": client,
     }
-    server = instance(redis_binary(), folder, *options, **reach).start()
+    server = instance(binary, folder, *options, **reach).start()
     shown = {"ca_file": files["ca"], "cert_file": files["client"], "key_file": files["client"]}
     return Cast(Address.parse(f"rediss://127.0.0.1:{port}", **shown), [server])
 
 
-def sentinel(folder: Path) -> Cast:
+def sentinel(binary: str, folder: Path) -> Cast:
     """A master with a replica, and three Sentinels that fail over within a second."""
-    binary = redis_binary()
     port, master = on_port(binary, folder / "0", "--repl-diskless-sync-delay", "0")
     _, replica = on_port(binary, folder / "1", "--replicaof", f"127.0.0.1 {port}")
     wait_until(
@@ -234,26 +231,32 @@ def _is_whole(node: Instance) -> bool:
     return b"cluster_state:ok" in node.client.execute_command("CLUSTER", "INFO")
 
 
-def cluster(folder: Path) -> Cast:
+def cluster(binary: str, folder: Path) -> Cast:
     """Three masters without replicas."""
     made = [
-        on_port(redis_binary(), folder / str(number), "--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
+        on_port(binary, folder / str(number), "--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
         for number in range(3)
     ]
-    cli = shutil.which("redis-cli")
-    if cli is None:
-        pytest.skip("redis-cli is missing: apt install redis-tools")
-    nodes = [f"127.0.0.1:{port}" for port, _ in made]
-    subprocess.run([cli, "--cluster", "create", *nodes, "--cluster-yes"], check=True, capture_output=True, timeout=60)
+    for number, (_, node) in enumerate(made):
+        first, last = (SLOTS * each // len(made) for each in (number, number + 1))
+        node.client.execute_command("CLUSTER", "ADDSLOTSRANGE", first, last - 1)
+        # Two masters of the same epoch would first have to agree on another.
+        node.client.execute_command("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
+    for port, _ in made[1:]:
+        made[0][1].client.execute_command("CLUSTER", "MEET", "127.0.0.1", port)
     for _, node in made:
         wait_until(partial(_is_whole, node), "the cluster is whole", but=NOT_YET)
-    return Cast(Address.parse(f"redis+cluster://{','.join(nodes)}"), [node for _, node in made])
+    hosts = ",".join(f"127.0.0.1:{port}" for port, _ in made)
+    return Cast(Address.parse(f"redis+cluster://{hosts}"), [node for _, node in made])
 
 
-TOPOLOGIES: dict[str, Callable[[Path], Cast]] = {
+SERVERS: dict[str, Callable[[], str]] = {
+    "redis": redis_binary,
+    "valkey-8": partial(valkey_binary, 8),
+    "valkey-9": partial(valkey_binary, 9),
+}
+TOPOLOGIES: dict[str, Callable[[str, Path], Cast]] = {
     "standalone": standalone,
-    "valkey-8": partial(valkey, 8),
-    "valkey-9": partial(valkey, 9),
     "url": url_with_database,
     "password": password,
     "acl": acl_user,
@@ -261,15 +264,17 @@ TOPOLOGIES: dict[str, Callable[[Path], Cast]] = {
     "sentinel": sentinel,
     "cluster": cluster,
 }
+# Every topology with every server, but for TLS with Valkey 9: the wheel's is built without.
+EVERYWHERE = [(server, each) for server in SERVERS for each in TOPOLOGIES if (server, each) != ("valkey-9", "tls")]
 
 
-def running(name: str, folder: Path) -> Iterator[Cast]:
+def running(topology: str, folder: Path, server: str = "redis") -> Iterator[Cast]:
     """Have a topology run for as long as it is used."""
     if sys.platform == "win32":
         pytest.skip("Redis does not run here")
     before = len(STARTED)
     try:
-        yield TOPOLOGIES[name](folder)
+        yield TOPOLOGIES[topology](SERVERS[server](), folder)
     finally:
         for each in STARTED[before:]:
             each.kill()

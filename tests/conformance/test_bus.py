@@ -1,4 +1,4 @@
-"""What every Bus does, whatever carries it: in memory, and on every topology of Redis and Valkey that is promised."""
+"""What every Bus does, whatever carries it: in memory, and on every topology of every Redis and Valkey that is promised."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -14,7 +14,7 @@ from bhavcast.domain.field import COUNT, Value, Values
 from bhavcast.domain.instrument import Instrument
 from bhavcast.domain.position import Position
 from bhavcast.telemetry.clock import SystemClock
-from tests.redis_servers import TOPOLOGIES, Cast, running
+from tests.redis_servers import EVERYWHERE, Cast, running
 
 EPOCH = "20261123T0345Z-0000000000000001"
 OTHER = "20261124T0345Z-0000000000000002"
@@ -43,12 +43,13 @@ class Prompt:
             self._cast.owner("{bhavcast}:stream").xtrim("{bhavcast}:stream", maxlen=SHORT_LOG, approximate=False)
 
 
-@pytest.fixture(scope="module", params=["memory", *TOPOLOGIES])
+@pytest.fixture(scope="module", params=["memory", *EVERYWHERE], ids=["memory", *map("-".join, EVERYWHERE)])
 def cast(request, tmp_path_factory):
     if request.param == "memory":
         yield None
     else:
-        yield from running(request.param, tmp_path_factory.mktemp(request.param))
+        server, topology = request.param
+        yield from running(topology, tmp_path_factory.mktemp(topology), server)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from bhavcast.flow import stand_by
 from bhavcast.telemetry.clock import Clock, ManualClock, SystemClock
 from tests.conformance.test_bus import EPOCH, OTHER, change, message, snapshot, take
 from tests.proxy import Proxy
-from tests.redis_servers import Cast, running
+from tests.redis_servers import SERVERS, running
 from tests.waiting import until
 
 pytestmark = pytest.mark.slow
@@ -26,9 +26,15 @@ pytestmark = pytest.mark.slow
 STREAM, BOARD, TOKEN, LEASE = ("{bhavcast}:" + key for key in ("stream", "board", "token", "lease"))
 
 
-@pytest.fixture(params=["standalone", "valkey-8", "valkey-9"])
+@pytest.fixture(params=SERVERS)
 def cast(request, tmp_path):
-    yield from running(request.param, tmp_path)
+    yield from running("standalone", tmp_path, request.param)
+
+
+@pytest.fixture(params=SERVERS)
+def watched(request, tmp_path):
+    """A master that Sentinels watch."""
+    yield from running("sentinel", tmp_path, request.param)
 
 
 @asynccontextmanager
@@ -373,18 +379,8 @@ async def test_a_wish_fails_with_nobody(tmp_path):
 # -- failover -----------------------------------------------------------------------------------------------------------------
 
 
-async def test_a_failover_that_loses_the_tail_loses_nothing(tmp_path):
-    for cast in running("sentinel", tmp_path):
-        await _fail_over(cast)
-
-
-async def test_a_server_that_still_takes_itself_for_the_master_is_left_when_the_sentinels_name_another(tmp_path):
-    for cast in running("sentinel", tmp_path):
-        await _move(cast)
-
-
-async def _move(cast: Cast) -> None:
-    first, second = (each.client.get_connection_kwargs()["port"] for each in cast.servers)
+async def test_a_server_that_still_takes_itself_for_the_master_is_left_when_the_sentinels_name_another(watched):
+    first, second = (each.client.get_connection_kwargs()["port"] for each in watched.servers)
     named = [first]
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -411,9 +407,9 @@ async def _move(cast: Cast) -> None:
     await server.close()
 
 
-async def _fail_over(cast: Cast) -> None:
-    master, replica = cast.servers
-    async with bus_on(cast.address, ManualClock()) as writer, bus_on(cast.address) as reader:
+async def test_a_failover_that_loses_the_tail_loses_nothing(watched):
+    master, replica = watched.servers
+    async with bus_on(watched.address, ManualClock()) as writer, bus_on(watched.address) as reader:
         await begun(writer)
         await writer.publish(message(101, changes=[change(101, {0: 510})]))
         await writer.flush()
