@@ -9,7 +9,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-SOURCES = ("src/bhavcast/board/_row.c", "src/bhavcast/gateway/_burst.c")
+SOURCES = ("src/bhavcast/board/_sheet.c", "src/bhavcast/gateway/_burst.c")
 
 
 class Compile(BuildHookInterface):  # type: ignore[type-arg]  # generic in the builder's configuration, which it ignores
@@ -34,7 +34,8 @@ def compile_module(source: Path, built: Path) -> str:
     """Compile a module; return why that was not possible, or nothing."""
     if sys.platform == "win32":
         return "no sockets of POSIX"
-    if built.exists() and built.stat().st_mtime > source.stat().st_mtime:
+    newest = max(each.stat().st_mtime for each in (source, *source.parent.glob("_*.h")))
+    if built.exists() and built.stat().st_mtime > newest:
         return ""
     linker, position, include = (sysconfig.get_config_var(each) or "" for each in ("LDSHARED", "CCSHARED", "INCLUDEPY"))
     command = [*shlex.split(linker), *shlex.split(position), "-O2", "-Wall", "-Wextra", f"-I{include}"]

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from bhavcast.board.board import Row
 from bhavcast.domain import field
 from bhavcast.domain.change import Message
 from bhavcast.gateway.gateway import Gateway
@@ -49,13 +48,13 @@ class Ear:
         self.heard: dict[int, int] = {}
         self.restart, self.linked, self.interest = gateway.restart, gateway.linked, gateway.interest
 
-    def hear(self, rows: list[Row], message: Message | None) -> None:
+    def hear(self, slots: list[int], message: Message | None) -> None:
         """Pass on what changed."""
         if message is not None and len(self.heard) < KEPT:
             now = self.heard[message.to_rev] = self._now()
-            for row in rows:
-                row.values[field.TRADES] = now
-        self._gateway.hear(rows, message)
+            for slot in slots:
+                self._gateway.replica.order[slot][field.TRADES] = now
+        self._gateway.hear(slots, message)
 
 
 def spread(micros: Iterable[int], name: str) -> dict[str, float]:

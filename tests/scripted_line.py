@@ -110,7 +110,7 @@ class Line:
         return None if row is None else row.instrument
 
     def _close(self, symbol: str) -> int | None:
-        close = self.board.rows[symbol].values[field.PREVIOUS_CLOSE]
+        close = self.board.rows[symbol][field.PREVIOUS_CLOSE]
         return close if isinstance(close, int) else None
 
     async def start(self) -> "Line":
@@ -154,7 +154,7 @@ class Line:
             await self.say(min(now + each_ms, end), [])
 
     def value(self, symbol: str, number: int) -> field.Held:
-        return self.board.rows[symbol].values[number]
+        return self.board.rows[symbol][number]
 
     def state(self) -> dict[str, tuple[int, list[field.Held], list[int]]]:
-        return {row.symbol: (row.rev, list(row.values), list(row.revs)) for row in self.board.order}
+        return {row.symbol: (row.rev, list(row), row.revs) for row in self.board.order}

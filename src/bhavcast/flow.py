@@ -264,7 +264,7 @@ async def begin(line: Ingest, *, planned: bool, reason: str, imported: bool = Fa
 
 def trade(line: Ingest, universe: Universe) -> None:
     """Let the market that is made up begin its day with a universe, from the previous closes that the board has."""
-    closes = {row.symbol: row.values[fields.PREVIOUS_CLOSE] for row in line.board.order}
+    closes = {row.symbol: row[fields.PREVIOUS_CLOSE] for row in line.board.order}
     known = {symbol: close for symbol, close in closes.items() if isinstance(close, int)}
     line.traded = universe
     if line.trade is not None:
@@ -275,7 +275,7 @@ def keep_day(line: Ingest, today: datetime.date) -> None:
     """Keep the highs and lows of the day that is over, if one is."""
     ended = line.board.facts.get("day")
     if ended is not None and ended != today.isoformat():
-        figures = ((row, row.values[fields.HIGH], row.values[fields.LOW]) for row in line.board.order)
+        figures = ((row, row[fields.HIGH], row[fields.LOW]) for row in line.board.order)
         ranges = {
             row.symbol: DayRange(high, low, row.instrument.scale)
             for row, high, low in figures
@@ -460,8 +460,8 @@ class Audience(Protocol):
     def restart(self, *, planned: bool) -> None:
         """Begin again: the replica is of another epoch."""
 
-    def hear(self, rows: list[Row], message: Message | None) -> None:
-        """Pass on that rows changed, by a message or (None) by a snapshot within the epoch."""
+    def hear(self, slots: list[int], message: Message | None) -> None:
+        """Pass on that the rows of some slots changed, by a message or (None) by a snapshot within the epoch."""
 
     def linked(self, link: Link) -> None:
         """Learn how well the bus is heard."""

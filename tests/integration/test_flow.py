@@ -30,10 +30,10 @@ async def traded(folder, **options) -> Line:
 
 
 def assert_new_day(line: Line, symbol: str, previous_close: int) -> None:
-    values = line.board.rows[symbol].values
-    told = {field.FIELDS[number].name: values[number] for number in DAY_FIELDS if values[number] is not None}
+    row = line.board.rows[symbol]
+    told = {field.FIELDS[number].name: row[number] for number in DAY_FIELDS if row[number] is not None}
     assert told == {}, "the day's fields are empty"
-    assert values[field.PREVIOUS_CLOSE] == previous_close
+    assert row[field.PREVIOUS_CLOSE] == previous_close
 
 
 # -- days ---------------------------------------------------------------------------------------------------------------
@@ -265,7 +265,7 @@ async def test_a_redefined_scrip_begins_a_planned_epoch_and_keeps_its_price_in_i
     assert again.board.epoch != line.board.epoch
     assert (await again.bus.snapshot()).planned
     row = again.board.rows["500325"]
-    assert row.values[field.CURRENT_PRICE] == 15100000
+    assert row[field.CURRENT_PRICE] == 15100000
     assert row.divisor == 10_000
     coarse = msgspec.structs.replace(finer, scale=2)
     back = await Line(tmp_path, f"{MONDAY} 09:15:42", universe=Universe({"500325": coarse}, {}, [])).start()
@@ -322,5 +322,5 @@ async def test_the_snapshot_of_the_bus_is_the_board_at_every_moment(tmp_path):
         copy = Board()
         snapshot: Snapshot = await line.bus.snapshot()
         copy.load(snapshot)
-        held = {row.symbol: (row.rev, list(row.values), list(row.revs)) for row in copy.order}
+        held = {row.symbol: (row.rev, list(row), row.revs) for row in copy.order}
         assert held == line.state()

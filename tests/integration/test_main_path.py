@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime
+from collections.abc import Iterable
 from dataclasses import dataclass
 from dataclasses import field as member
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from bhavcast.app.build import build
 from bhavcast.app.config import Config
-from bhavcast.board.board import Board, Row
+from bhavcast.board.board import Board
 from bhavcast.bus.memory import MemoryBus
 from bhavcast.domain import field
 from bhavcast.domain.calendar import IST, ist
@@ -111,8 +112,8 @@ class System(Line):
         await self.steps(((ms(text) - self.market.now_ms()) / 1000, said))
 
     def quote(self, symbol: str = A) -> dict[str, field.Held]:
-        values = self.board.rows[symbol].values
-        return {field.FIELDS[number].name: value for number, value in enumerate(values) if value is not None}
+        row = self.board.rows[symbol]
+        return {field.FIELDS[number].name: value for number, value in enumerate(row) if value is not None}
 
     @property
     def day(self) -> str:
@@ -531,7 +532,7 @@ class Listener:
 
     def restart(self, *, planned: bool) -> None:
         self.restarts.append(planned)
-        self.hear(self.replica.order, None)
+        self.hear(range(len(self.replica.order)), None)
 
     def linked(self, link: str) -> None:
         assert link == "ok"
@@ -539,8 +540,8 @@ class Listener:
     def interest(self) -> frozenset[str]:
         return frozenset()
 
-    def hear(self, rows: list[Row], message: Message | None) -> None:
-        for row in rows:
+    def hear(self, slots: Iterable[int], message: Message | None) -> None:
+        for row in map(self.replica.order.__getitem__, slots):
             assert row.rev >= self.newest.get(row.symbol, 0), "never back"
             self.newest[row.symbol] = row.rev
             known = self.seen.setdefault((self.replica.epoch, row.symbol, row.rev), row.image().values)

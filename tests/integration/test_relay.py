@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import msgspec
 
-from bhavcast.board.board import Board, Row
+from bhavcast.board.board import Board
 from bhavcast.bus.memory import MemoryBus
 from bhavcast.bus.port import Claim, Link
 from bhavcast.domain import field
@@ -45,7 +45,7 @@ class Audience:
     def restart(self, *, planned: bool) -> None:
         self.news.set()
 
-    def hear(self, rows: list[Row], message: Message | None) -> None:
+    def hear(self, slots: list[int], message: Message | None) -> None:
         self.news.set()
 
     def linked(self, link: Link) -> None: ...

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bhavcast.board.board import Row
+from bhavcast.board.board import Board, Row
 from bhavcast.domain import field
 from bhavcast.domain.directory import Directory
 from bhavcast.domain.instrument import Instrument
@@ -42,7 +42,7 @@ def tokens(rows: list[Row]) -> Tokens:
 
 @given(st.sampled_from(SCRIPS), VALUES)
 def test_a_packet_has_its_length_and_says_what_the_row_says(instrument, values):
-    row = Row(instrument, 0)
+    row = Board().add([instrument])[0]
     row.put(1, values)
     known = tokens([row])
     packets = Packets(known)
@@ -64,14 +64,14 @@ def test_a_packet_has_its_length_and_says_what_the_row_says(instrument, values):
 
 
 def test_a_row_without_a_price_has_no_packet():
-    row = Row(SCRIPS[0], 0)
+    row = Board().add(SCRIPS)[0]
     packets = Packets(tokens([row]))
     assert {write(row) for write in packets.dialects.values()} == {b""}
 
 
 @given(st.integers(-(2**70), 2**70))
 def test_any_number_is_a_token_or_none(number):
-    rows = [Row(instrument, slot) for slot, instrument in enumerate(SCRIPS)]
+    rows = Board().add(SCRIPS)
     known = tokens(rows)
     found = known.row(number)
     assert found is None or known.of(found.instrument) == number

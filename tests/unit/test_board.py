@@ -54,7 +54,7 @@ def pictured(snapshot: Snapshot) -> dict[str, Any]:
 
 
 def shown(row: Row) -> dict[str, field.Held]:
-    return {field.FIELDS[n].name: value for n, value in enumerate(row.values) if value is not None}
+    return {field.FIELDS[n].name: value for n, value in enumerate(row) if value is not None}
 
 
 # -- the writer -----------------------------------------------------------------------------------------------------------
@@ -131,7 +131,7 @@ def test_change_is_the_close_or_else_the_last_price_against_the_previous_close(s
     it.apply(SIM, [tick("600001", 1, previous_close=10_000)])
     it.apply(SIM, [tick("600001", 2, **said)])
     row = it.rows["600001"]
-    assert (row.values[field.CHANGE], row.values[field.PERCENT_CHANGE]) == expected
+    assert (row[field.CHANGE], row[field.PERCENT_CHANGE]) == expected
 
 
 def test_change_goes_with_what_it_is_made_of():
@@ -195,12 +195,12 @@ def test_a_redefined_scrip_has_its_prices_in_the_new_scale_and_none_that_does_no
     it = board()
     it.apply(SIM, [tick("600001", 1, 100, volume=100, bids=((99, 1, 2),))])
     it.add([Instrument(symbol="600001", id="S1", name="EXAMPLE LTD.", kind="DB", scale=4)])
-    assert it.rows["600001"].values[field.CURRENT_PRICE] == 10_000
-    assert it.rows["600001"].values[field.VOLUME] == 100
-    assert it.rows["600001"].values[field.BIDS] == ((9_900, 1, 2),)
+    assert it.rows["600001"][field.CURRENT_PRICE] == 10_000
+    assert it.rows["600001"][field.VOLUME] == 100
+    assert it.rows["600001"][field.BIDS] == ((9_900, 1, 2),)
     it.apply(SIM, [tick("600001", 2, 10_001)])
     it.add([A])
-    assert it.rows["600001"].values[field.CURRENT_PRICE] is None
+    assert it.rows["600001"][field.CURRENT_PRICE] is None
     assert len(it.order) == 2
 
 
@@ -213,7 +213,7 @@ def test_a_replica_takes_only_the_next_message_of_its_epoch():
     first, second = (it.seal(1, changes=it.apply(SIM, [tick("600001", n, n)])) for n in (1, 2))
     with pytest.raises(BusHole):
         replica.follow(second)
-    assert [row.symbol for row in replica.follow(first)] == ["600001"]
+    assert [replica.order[slot].symbol for slot in replica.follow(first)] == ["600001"]
     with pytest.raises(BusHole):
         replica.follow(first)
     replica.follow(second)
@@ -247,7 +247,7 @@ def test_catching_up_returns_what_changed_and_keeps_the_slots():
     it.seal(1, changes=it.apply(SIM, [tick("600002", 1, 200)]), facts={"x": 1})
     it.seal(2, instruments=[C])
     changed = replica.catch_up(it.snapshot(2))
-    assert [row.symbol for row in changed] == ["600002"]
+    assert [it.order[slot].symbol for slot in changed] == ["600002"]
     assert picture(replica) == picture(it)
     assert all(slots[symbol] is replica.rows[symbol] for symbol in slots)
     assert replica.catch_up(it.snapshot(2)) == []
@@ -281,9 +281,9 @@ def test_loading_forgets_what_was_there_before():
 
 
 def test_a_row_of_an_older_format_has_the_newer_fields_empty():
-    row = Row(A, 0)
+    row = Board().add([A])[0]
     row.take(RowImage("600001", 9, [100, 5], [9, 8]))
-    assert (row.rev, row.values[:3], len(row.values), len(row.revs)) == (9, [100, 5, None], field.COUNT, field.COUNT)
+    assert (row.rev, list(row)[:3], len(row), len(row.revs)) == (9, [100, 5, None], field.COUNT, field.COUNT)
 
 
 # -- whatever is said -------------------------------------------------------------------------------------------------------

@@ -66,7 +66,7 @@ class Place:
         symbol = self.board.order[slot].symbol
         self.board.apply(SOURCE, [Tick(symbol, volume, {field.VOLUME: volume})])
         self.board.seal(0)
-        self.hub.notice([self.board.order[slot]])
+        self.hub.notice([slot])
 
     @property
     def cohort(self):

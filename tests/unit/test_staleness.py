@@ -42,7 +42,7 @@ class Market:
         return [change.symbol for _ in range(times) for change in self.staleness.sweep(at, self.feeds)]
 
     def state(self, symbol: str = "600001") -> object:
-        return self.board.rows[symbol].values[field.STATE]
+        return self.board.rows[symbol][field.STATE]
 
 
 @pytest.mark.parametrize("phase", PHASES)
@@ -51,7 +51,7 @@ def test_a_scrip_of_which_nobody_spoke_has_no_data_in_any_phase(phase):
     market.phase = phase
     market.sweep()
     assert market.state() == "no_data"
-    assert market.board.rows["600001"].values[field.PHASE] == phase
+    assert market.board.rows["600001"][field.PHASE] == phase
 
 
 @pytest.mark.parametrize("phase", PHASES)
@@ -148,12 +148,12 @@ def test_classes_have_phases_of_their_own_and_a_redefined_scrip_another_after_fo
     market = Market(scrip(1), scrip(2, closing_auction=True), scrip(3, call_auction="periodic"))
     market.phases = {"standard": "continuous", "closing_auction": "cas_entry", "periodic": "pre_open_match"}
     market.sweep()
-    phases = [row.values[field.PHASE] for row in market.board.order]
+    phases = [row[field.PHASE] for row in market.board.order]
     assert phases == ["continuous", "cas_entry", "pre_open_match"]
     market.board.add([scrip(1, closing_auction=True)])
     market.staleness.forget()
     market.sweep(times=TURN)
-    assert market.board.rows["600001"].values[field.PHASE] == "cas_entry"
+    assert market.board.rows["600001"][field.PHASE] == "cas_entry"
 
 
 def test_what_has_not_changed_takes_no_revision():
@@ -178,7 +178,7 @@ def test_a_phase_that_changes_again_in_the_middle_of_its_slices_reaches_every_sc
     market.sweep()
     market.phase = "closed"
     market.sweep(times=4)
-    assert {row.values[field.PHASE] for row in market.board.order} == {"closed"}
+    assert {row[field.PHASE] for row in market.board.order} == {"closed"}
 
 
 def test_time_alone_reaches_every_scrip_within_a_turn():

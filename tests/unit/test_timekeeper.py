@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from bhavcast.board.board import Board, Row
+from bhavcast.board.board import Board
 from bhavcast.bus.port import Link
 from bhavcast.domain.change import Message
 from bhavcast.domain.field import LAST_TRADE_TIME, STATE
@@ -20,7 +20,7 @@ class Nobody:
     """An audience that wants nothing."""
 
     def restart(self, *, planned: bool) -> None: ...
-    def hear(self, rows: list[Row], message: Message | None) -> None: ...
+    def hear(self, slots: list[int], message: Message | None) -> None: ...
     def linked(self, link: Link) -> None: ...
     def interest(self) -> frozenset[str]:
         return frozenset()

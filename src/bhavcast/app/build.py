@@ -77,7 +77,7 @@ def build(config: Config, clock: Clock | None = None, *, alone: bool = False) ->
 
     def close_of(symbol: str) -> int | None:
         row = board.rows.get(symbol)
-        close = None if row is None else row.values[field.PREVIOUS_CLOSE]
+        close = None if row is None else row[field.PREVIOUS_CLOSE]
         return close if isinstance(close, int) else None
 
     days, mode = store.days, source.feed.source.mode

@@ -5,8 +5,7 @@ Pure: it never waits and never asks for the time. Ingest writes it (`apply`, `pu
 docs/explanation/state.md.
 """
 
-from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from bhavcast.domain import field
@@ -18,12 +17,10 @@ from bhavcast.domain.position import Position
 from bhavcast.domain.price import percent_hundredths, rescale
 from bhavcast.domain.tick import Source, Tick
 
-try:  # what every tick costs, in C where that was compiled
-    from bhavcast.board import _row
-
-    IN_C = True
-except ImportError:
-    IN_C = False
+try:
+    from bhavcast.board._sheet import Cells, Sheet
+except ImportError:  # the wheel was built without a C compiler
+    from bhavcast.board.sheet import Cells, Sheet  # type: ignore[assignment]  # the same, in Python
 
 LIVE: Final = "live"
 NO_DATA: Final = "no_data"
@@ -31,67 +28,45 @@ NO_DATA: Final = "no_data"
 LISTED: Final = "listed"
 
 
-class Row:
+class Row(Cells):
     """One scrip: its instrument, its values by field number, and the revision of each."""
 
-    __slots__ = ("divisor", "hidden", "instrument", "rev", "revs", "slot", "symbol", "tick_state", "values")
+    __slots__ = ("divisor", "hidden", "instrument", "symbol", "tick_state")
 
-    def __init__(self, instrument: Instrument, slot: int) -> None:
+    def __init__(self, instrument: Instrument, sheet: Sheet) -> None:
+        super().__init__(sheet, instrument.symbol, instrument.scale)
         self.instrument = instrument
         self.symbol = instrument.symbol
         self.divisor = instrument.divisor
         self.hidden = instrument.hidden  # shown only to whoever asks for it by name
-        self.slot = slot
-        self.rev = 0
-        self.values: list[Held] = [None] * field.COUNT
-        self.revs = array(
-            "q", bytes(8 * field.COUNT)
-        )  # plain numbers side by side: read and written without a cache miss each
         # What a tick makes of STATE: `live` while ticks are due, else what the phase says. Kept by the staleness sweep.
         self.tick_state = LIVE
 
     @property
     def has_data(self) -> bool:
         """Whether a source has ever spoken of this scrip."""
-        return self.values[field.TIMESTAMP] is not None
+        return self[field.TIMESTAMP] is not None
 
     def price(self, number: int) -> int | None:
         """Return the value of a field that is a price, if there is one."""
-        value = self.values[number]
+        value = self[number]
         return value if isinstance(value, int) else None
 
     def redefine(self, instrument: Instrument) -> None:
         """Get another description. Where that changes the scale, prices are rescaled; one that does not fit is gone."""
         if instrument.scale != self.instrument.scale:
             for each in field.FIELDS:
-                self.values[each.number] = _rescaled(self.values[each.number], each.kind, self.instrument, instrument)
-        self.instrument, self.divisor = instrument, instrument.divisor
+                self[each.number] = _rescaled(self[each.number], each.kind, self.instrument, instrument)
+        self.instrument, self.divisor, self.scale = instrument, instrument.divisor, instrument.scale
 
     def image(self) -> RowImage:
         """Return a copy that can be stored or sent."""
-        values = [field.ladder(held) if isinstance(held, bytes) else held for held in self.values]
-        return RowImage(self.symbol, self.rev, values, self.revs.tolist())
+        values = [field.ladder(held) if isinstance(held, bytes) else held for held in self]
+        return RowImage(self.symbol, self.rev, values, list(self.revs))
 
     def take(self, image: RowImage) -> None:
         """Become what an image shows. One with fewer fields is of an older format: those never had a value."""
-        self.rev = image.rev
-        self.values[: len(image.values)] = image.values
-        self.revs[: len(image.revs)] = array("q", image.revs)
-
-    def put(self, rev: int, values: Values) -> None:
-        """Take over values as of a revision."""
-        self.rev = rev
-        if IN_C:
-            _row.put(self.values, self.revs, rev, values)
-            return
-        mine, revs = self.values, self.revs
-        for number, value in values.items():
-            mine[number] = value
-            revs[number] = rev
-
-    def newer(self, since: int) -> Iterator[int]:
-        """Yield the numbers of the fields that changed after revision `since`."""
-        return (number for number, rev in enumerate(self.revs) if rev > since)
+        self.load(image.rev, image.values, image.revs)
 
 
 class Board:
@@ -101,6 +76,7 @@ class Board:
         self.epoch = epoch
         self.rev = rev
         self.token = token
+        self.sheet = Sheet(field.COUNT)
         self.rows: dict[str, Row] = {}
         self.order: list[Row] = []
         self.facts: dict[str, Any] = {}
@@ -119,7 +95,7 @@ class Board:
         for instrument in instruments:
             row = self.rows.get(instrument.symbol)
             if row is None:
-                row = Row(instrument, len(self.order))
+                row = Row(instrument, self.sheet)
                 self.rows[row.symbol] = row
                 self.order.append(row)
                 added.append(row)
@@ -139,15 +115,15 @@ class Board:
             self.rows[image.symbol].take(image)
         self.facts = dict(snapshot.facts)
 
-    def catch_up(self, snapshot: Snapshot) -> list[Row]:
-        """Take over a later snapshot of the same epoch, rows keeping their slots; return the rows it changed."""
+    def catch_up(self, snapshot: Snapshot) -> list[int]:
+        """Take over a later snapshot of the same epoch, rows keeping their slots; return those of the rows it changed."""
         self.add(snapshot.instruments)
         changed = []
         for image in snapshot.rows:
             row = self.rows[image.symbol]
             if image.rev > row.rev:
                 row.take(image)
-                changed.append(row)
+                changed.append(row.slot)
         self.facts.update(snapshot.facts)
         self.rev = self._sealed = max(self.rev, snapshot.rev)
         return changed
@@ -167,8 +143,8 @@ class Board:
 
     # -- the replica ------------------------------------------------------------------------------------------------
 
-    def follow(self, message: Message) -> list[Row]:
-        """Take over one message of the bus; return the rows it changed.
+    def follow(self, message: Message) -> list[int]:
+        """Take over one message of the bus; return the slots of the rows it changed.
 
         Raises:
             BusHole: it is not the next one. Nothing of it was taken over.
@@ -178,9 +154,9 @@ class Board:
             raise BusHole(
                 f"expected revision {self.rev + 1} of epoch {self.epoch}, got {message.from_rev} of {message.epoch}"
             )
-        changed: list[Row] | None = None
-        if IN_C and isinstance(message.changes, Packed):  # these are not made into objects on the way
-            changed = _row.take(self.rows, message.changes.encoded, field.COUNT)
+        changed = None
+        if isinstance(message.changes, Packed):  # in C these are not made into objects on the way
+            changed = self.sheet.take(message.changes.encoded)
         if changed is None:
             changed = self._take(message)
         if message.facts:
@@ -188,7 +164,7 @@ class Board:
         self.rev = self._sealed = message.to_rev
         return changed
 
-    def _take(self, message: Message) -> list[Row]:
+    def _take(self, message: Message) -> list[int]:
         refuse_redefinition(message.instruments, self._described)
         new = {instrument.symbol for instrument in message.instruments}
         for change in message.changes:
@@ -200,7 +176,7 @@ class Board:
         changed = [self.rows[change.symbol] for change in message.changes]
         for row, change in zip(changed, message.changes, strict=True):
             row.put(change.rev, change.values)
-        return changed
+        return [row.slot for row in changed]
 
     # -- the writer -------------------------------------------------------------------------------------------------
 
@@ -214,18 +190,17 @@ class Board:
         name, mode, grade, period = source.name, source.mode, source.grade, source.period_ms
         for tick in ticks:
             row = rows[tick.symbol]
-            held = row.values
-            changed: Values = {number: value for number, value in tick.values.items() if held[number] != value}
-            if held[field.TIMESTAMP] != tick.time:
+            changed: Values = {number: value for number, value in tick.values.items() if row[number] != value}
+            if row[field.TIMESTAMP] != tick.time:
                 changed[field.TIMESTAMP] = tick.time
-            if held[field.SOURCE] != name or held[field.MODE] != mode:
+            if row[field.SOURCE] != name or row[field.MODE] != mode:
                 changed[field.SOURCE], changed[field.MODE] = name, mode
                 changed[field.GRADE], changed[field.PERIOD_MS] = grade, period
-            if held[field.STATE] != row.tick_state:
+            if row[field.STATE] != row.tick_state:
                 changed[field.STATE] = row.tick_state
             if not changed:
                 continue
-            derive(held, changed)
+            derive(row, changed)
             rev += 1
             row.put(rev, changed)
             changes.append(Change(row.symbol, rev, changed))
@@ -234,10 +209,10 @@ class Board:
 
     def put(self, row: Row, values: Values) -> Change | None:
         """Set fields of one row for a reason other than a tick; return the change, if it is one."""
-        changed: Values = {number: value for number, value in values.items() if row.values[number] != value}
+        changed: Values = {number: value for number, value in values.items() if row[number] != value}
         if not changed:
             return None
-        derive(row.values, changed)
+        derive(row, changed)
         self.rev += 1
         row.put(self.rev, changed)
         return Change(row.symbol, self.rev, changed)
@@ -290,8 +265,7 @@ class Board:
         self.rev = self._sealed = max(self.rev + 1, first_rev)
         for row in self.order:
             if row.rev:
-                row.rev = self.rev
-                row.revs = array("q", [self.rev if rev else 0 for rev in row.revs])
+                row.stamp(self.rev)
 
     def roll(self, opening: Callable[[Row], Values]) -> None:
         """Begin a new day: empty the day's fields, and set what `opening` says of each row (previous close, limits).
@@ -304,13 +278,13 @@ class Board:
     def complete(self, opening: Callable[[Row], Values]) -> None:
         """Set what `opening` says of the rows that came in mid-day, and have no previous close yet; after `begin` too."""
         for row in self.order:
-            if row.values[field.PREVIOUS_CLOSE] is None:
+            if row[field.PREVIOUS_CLOSE] is None:
                 self._state(row, opening(row))
 
     def _state(self, row: Row, said: Values) -> None:
-        changed = {number: value for number, value in said.items() if row.values[number] != value}
+        changed = {number: value for number, value in said.items() if row[number] != value}
         if changed:
-            derive(row.values, changed)
+            derive(row, changed)
             row.put(self.rev, changed)
 
 
@@ -325,7 +299,7 @@ def _rescaled(value: Held, kind: field.Kind, old: Instrument, new: Instrument) -
     return value
 
 
-def derive(held: list[Held], changed: Values) -> None:
+def derive(held: Row, changed: Values) -> None:
     """Add to `changed` what follows from it: the change against the previous close, absolute and in per cent."""
     if not (field.CURRENT_PRICE in changed or field.CLOSE_PRICE in changed or field.PREVIOUS_CLOSE in changed):
         return

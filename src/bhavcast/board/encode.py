@@ -13,12 +13,10 @@ from bhavcast.domain.calendar import IST
 from bhavcast.domain.field import Held, Kind
 from bhavcast.domain.shape import Shape
 
-try:  # the deltas of a flush, in C where that was compiled
-    from bhavcast.board import _row
-
-    IN_C = True
-except ImportError:
-    IN_C = False
+try:
+    from bhavcast.board._sheet import deltas as deltas_in_json
+except ImportError:  # the wheel was built without a C compiler
+    from bhavcast.board.sheet import deltas as deltas_in_json
 
 _NAMES: Final = tuple(each.name for each in field.FIELDS)
 _json = msgspec.json.Encoder()
@@ -69,7 +67,7 @@ _WRITERS: Final = {
     Kind.SECOND: _time_second,
     Kind.TEXT: _as_is,
 }
-_KINDS: Final = (Kind.PRICE, Kind.MONEY, Kind.COUNT, Kind.TEXT, Kind.TIME, Kind.SECOND)  # as _row.c numbers them
+_KINDS: Final = (Kind.PRICE, Kind.MONEY, Kind.COUNT, Kind.TEXT, Kind.TIME, Kind.SECOND)  # as _sheet.c numbers them
 _WRITE: Final = tuple(_WRITERS.get(each.kind, _as_is) for each in field.FIELDS)
 
 
@@ -88,13 +86,12 @@ def full(row: Row, shape: Shape) -> dict[str, Any]:
     wire: dict[str, Any] = {"symbol": row.symbol}
     if shape.whole:
         wire.update(describe(row))
-    values = row.values
     for number in shape.numbers:
-        value = values[number]
+        value = row[number]
         if value is not None:
             wire[_NAMES[number]] = _WRITE[number](value, row)
     if shape.depth:
-        sides = {_NAMES[number]: _levels(values[number], row, shape.depth) for number in field.LADDERS}
+        sides = {_NAMES[number]: _levels(row[number], row, shape.depth) for number in field.LADDERS}
         wire["depth"] = {side: levels for side, levels in sides.items() if levels is not None}
     wire["rev"] = row.rev
     return wire
@@ -103,13 +100,13 @@ def full(row: Row, shape: Shape) -> dict[str, Any]:
 def delta(row: Row, shape: Shape, since: int) -> dict[str, Any] | None:
     """Return the fields that changed after revision `since`, null for one that has no value now; None if none did."""
     wire: dict[str, Any] = {"symbol": row.symbol}
-    values, revs = row.values, row.revs
+    revs = row.revs
     for number in shape.numbers:
         if revs[number] > since:
-            value = values[number]
+            value = row[number]
             wire[_NAMES[number]] = None if value is None else _WRITE[number](value, row)
     if shape.depth:
-        sides = {n: _levels(values[n], row, shape.depth) for n in field.LADDERS if revs[n] > since}
+        sides = {n: _levels(row[n], row, shape.depth) for n in field.LADDERS if revs[n] > since}
         if sides:
             wire["depth"] = {_NAMES[number]: levels for number, levels in sides.items()}
     if len(wire) == 1:
@@ -119,7 +116,7 @@ def delta(row: Row, shape: Shape, since: int) -> dict[str, Any] | None:
 
 
 def columns(shape: Shape) -> tuple[tuple[int, bytes, int], ...]:
-    """Return the fields of a shape as _row.c takes them: number, key and kind."""
+    """Return the fields of a shape as _sheet.c takes them: number, key and kind."""
     kinds = [Kind.MONEY if (kind := field.FIELDS[number].kind) is Kind.PERCENT else kind for number in shape.numbers]
     return tuple(
         (number, f',"{_NAMES[number]}":'.encode(), _KINDS.index(kind))
@@ -148,7 +145,7 @@ class Encoder:
         self.shape = shape
         self._kept: dict[str, tuple[int, bytes]] = {}
         self._encode = _msgpack.encode if shape.binary else _json.encode
-        self._columns = None if not IN_C or shape.binary or shape.depth else columns(shape)
+        self._columns = None if shape.binary or shape.depth else columns(shape)
 
     def full(self, row: Row) -> bytes:
         """Return the whole quote."""
@@ -161,17 +158,11 @@ class Encoder:
 
     def delta(self, row: Row, since: int) -> bytes:
         """Return the fields that changed after `since`, or nothing."""
-        if self._columns is not None:
-            written = _row.delta(row.symbol, row.divisor, row.values, row.revs, row.rev, since, self._columns)
-            if written is not None:
-                return written
-        return self._in_python(row, since)
+        return self.deltas([row], since)[0]
 
     def deltas(self, rows: list[Row], since: int) -> list[bytes]:
         """Return `delta` of each row."""
-        if self._columns is None:
-            return [self._in_python(row, since) for row in rows]
-        written = _row.deltas(rows, since, self._columns)
+        written = [None] * len(rows) if self._columns is None else deltas_in_json(rows, since, self._columns)
         return [self._in_python(row, since) if each is None else each for row, each in zip(rows, written, strict=True)]
 
     def _in_python(self, row: Row, since: int) -> bytes:

@@ -68,14 +68,13 @@ class Staleness:
         self._classes.clear()
 
     def _judge(self, row: Row, phase: Phase, now: int, feeds: Mapping[str, FeedState]) -> Change | None:
-        values = row.values
         row.tick_state = _state_by_phase(row, phase)
         state = row.tick_state
-        if values[field.TIMESTAMP] is None:
+        if row[field.TIMESTAMP] is None:
             state = NO_DATA
         elif state == LIVE:
-            state = _freshness(values, now, feeds if phase in TICKS_DUE_PHASES else None)
-        if values[field.STATE] == state and values[field.PHASE] == phase:
+            state = _freshness(row, now, feeds if phase in TICKS_DUE_PHASES else None)
+        if row[field.STATE] == state and row[field.PHASE] == phase:
             return None
         new: Values = {field.PHASE: phase, field.STATE: state}
         return self._board.put(row, new)
@@ -87,10 +86,10 @@ def _state_by_phase(row: Row, phase: Phase) -> str:
     return "closed" if phase == "closed" else LIVE
 
 
-def _freshness(values: list[field.Held], now: int, feeds: Mapping[str, FeedState] | None) -> str:
+def _freshness(row: Row, now: int, feeds: Mapping[str, FeedState] | None) -> str:
     """Judge a scrip that trades today; without `feeds` no ticks are due now, and a silent source is no fault."""
-    source, stamp, period = values[field.SOURCE], values[field.TIMESTAMP], values[field.PERIOD_MS]
-    if not isinstance(stamp, int) or not isinstance(source, str) or values[field.MODE] == "eod":
+    source, stamp, period = row[field.SOURCE], row[field.TIMESTAMP], row[field.PERIOD_MS]
+    if not isinstance(stamp, int) or not isinstance(source, str) or row[field.MODE] == "eod":
         return "closed"
     if feeds is not None and feeds.get(source, "stale") in _SILENT:
         return "stale"

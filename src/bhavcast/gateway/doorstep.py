@@ -106,7 +106,7 @@ class Doorstep:
     def admit(self, rows: list[Row]) -> None:
         """Follow nothing."""
 
-    def note(self, rows: list[Row]) -> None:
+    def note(self, slots: list[int]) -> None:
         """Follow nothing."""
 
     def beat(self, now: float) -> None:

@@ -30,7 +30,7 @@ _NOT_FRESH: Final = ("stale", "no_data", None)
 
 def fresh(rows: Iterable[Row]) -> int:
     """Count the rows whose value is neither stale nor missing."""
-    return sum(row.values[STATE] not in _NOT_FRESH for row in rows)
+    return sum(row[STATE] not in _NOT_FRESH for row in rows)
 
 
 class Limits(Protocol):
@@ -78,7 +78,7 @@ class Member(Protocol):
     def admit(self, rows: list[Row]) -> None:
         """Take in rows that were added, where a group or everything is followed."""
 
-    def note(self, rows: list[Row]) -> None:
+    def note(self, slots: list[int]) -> None:
         """Take note of rows whose state has changed."""
 
     def beat(self, now: float) -> None:
@@ -147,17 +147,17 @@ class Gateway:
         for member in list(self.members):
             member.restart()
 
-    def hear(self, rows: list[Row], message: Message | None) -> None:
+    def hear(self, slots: list[int], message: Message | None) -> None:
         """Pass on what changed."""
         if message is None or message.instruments:
             self._grow()
         if message is not None and message.changes:
             self._newest = message
-        self.hub.notice(rows)
-        if self.unseen:
-            self.unseen.difference_update(row.slot for row in rows if row.has_data)
+        self.hub.notice(slots)
+        if self.unseen and (met := self.unseen.intersection(slots)):
+            self.unseen.difference_update(slot for slot in met if self.replica.order[slot].has_data)
         if self.blind:
-            self._note(rows, message)
+            self._note(slots, message)
         if message is not None:
             self.heard_at = message.published
             if message.facts:
@@ -177,9 +177,10 @@ class Gateway:
         self.wanted = len(slots)
         return frozenset(self.replica.order[slot].symbol for slot in slots)
 
-    def _note(self, rows: list[Row], message: Message | None) -> None:
+    def _note(self, slots: list[int], message: Message | None) -> None:
         since = 0 if message is None else message.from_rev
-        changed = [row for row in rows if row.revs[STATE] >= since]
+        order = self.replica.order
+        changed = [slot for slot in slots if order[slot].changed(STATE) >= since]
         if changed:
             for member in self.blind:
                 member.note(changed)
@@ -271,7 +272,7 @@ class Gateway:
     def heard_since(self, market_ms: int) -> bool:
         """Tell whether a canary that was sent at or after some market time has come: whether this gateway hears."""
         canary = self.replica.rows.get(CANARY_SYMBOL)
-        sent = None if canary is None else canary.values[TIMESTAMP]
+        sent = None if canary is None else canary[TIMESTAMP]
         return self.link == "ok" and isinstance(sent, int) and sent >= market_ms
 
     def fact(self, name: str) -> dict[str, Any]:

@@ -75,25 +75,25 @@ WORDING: Final = Wording("application/json", _refusal)
 
 def whole(row: Row, number: int) -> int:
     """Return a count, 0 where there is none, and at most what four bytes hold."""
-    value = row.values[number]
+    value = row[number]
     return min(max(value, 0), _MOST) if isinstance(value, int) else 0
 
 
 def paise(row: Row, number: int) -> int:
     """Return a price in paise; finer ones, of debt, are cut."""
-    value = row.values[number]
+    value = row[number]
     return min(max(value, 0) * 100 // row.divisor, _MOST) if isinstance(value, int) else 0
 
 
 def seconds(row: Row, number: int) -> int:
     """Return a time in seconds since the Unix epoch."""
-    value = row.values[number]
+    value = row[number]
     return value // 1000 if isinstance(value, int) else 0
 
 
 def levels(row: Row, number: int) -> list[tuple[int, int, int]]:
     """Return five levels of one side as quantity, price in paise, orders; zeros where there are fewer."""
-    ladder = field.ladder(row.values[number]) or ()
+    ladder = field.ladder(row[number]) or ()
     told = [
         (min(quantity, _MOST), price * 100 // row.divisor, min(orders, 65535)) for price, quantity, orders in ladder
     ]
@@ -206,7 +206,7 @@ class Packets:
         return head + b"".join(_LEVEL.pack(*each) for side in field.LADDERS for each in levels(row, side))
 
     def _price(self, row: Row) -> int | None:
-        return None if row.values[field.CURRENT_PRICE] is None else paise(row, field.CURRENT_PRICE)
+        return None if row[field.CURRENT_PRICE] is None else paise(row, field.CURRENT_PRICE)
 
 
 def _quote(row: Row) -> tuple[int, ...]:

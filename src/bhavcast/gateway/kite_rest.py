@@ -76,7 +76,7 @@ def _quotes(
         raise BadRequest("expected at least one instrument, such as i=BSE:RELIANCE", field="i")
     # What names nothing, or has no price yet, is left out: so does this API.
     found = {text: row for text in asked if (row := named(gateway, tokens, text)) is not None}
-    priced = {text: row for text, row in found.items() if row.values[field.CURRENT_PRICE] is not None}
+    priced = {text: row for text, row in found.items() if row[field.CURRENT_PRICE] is not None}
     gateway.count_reads(priced.values(), len(asked))
     data = {text: {"instrument_token": tokens.of(row.instrument), **write(row)} for text, row in priced.items()}
     return b"application/json", _json({"status": "success", "data": data})
@@ -96,7 +96,7 @@ def _ohlc(row: Row) -> dict[str, Any]:
 
 
 def _quote(row: Row) -> dict[str, Any]:
-    change = row.values[field.CHANGE]
+    change = row[field.CHANGE]
     told: dict[str, Any] = {
         "timestamp": _time(row, field.TIMESTAMP),
         "last_trade_time": _time(row, field.LAST_TRADE_TIME),

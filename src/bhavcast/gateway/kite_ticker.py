@@ -196,7 +196,7 @@ class Ticker:
     def admit(self, rows: list[Row]) -> None:
         """Let new scrips be: only what is named is followed here."""
 
-    def note(self, rows: list[Row]) -> None:
+    def note(self, slots: list[int]) -> None:
         """Let changes of state be: this protocol has no word for them."""
 
     def beat(self, now: float) -> None:

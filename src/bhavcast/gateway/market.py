@@ -27,7 +27,7 @@ _SHOWN: Final = Shape(field.QUOTE)
 def gaps(gateway: Gateway, symbol: str | None, since: str | None) -> list[dict[str, Any]]:
     """Return the gaps that concern a scrip (all without one) and were not over at a time, oldest first."""
     begin = 0 if since is None else _moment(since)
-    source = None if symbol is None else gateway.row(symbol).values[field.SOURCE]
+    source = None if symbol is None else gateway.row(symbol)[field.SOURCE]
     ledger: list[dict[str, Any]] = gateway.replica.facts.get("gaps", [])
     return [
         {**each, "from": iso_ms(each["from"]), "to": None if each["to"] is None else iso_ms(each["to"])}
@@ -85,7 +85,7 @@ def movers(gateway: Gateway, by: str, limit: int, group: str | None) -> list[dic
     number, descending = MOVERS[by]
     ranked = []
     for row in scrips(gateway):
-        value = row.values[number]
+        value = row[number]
         wrong_sign = by in ("gain", "loss") and isinstance(value, int) and (value > 0) != descending
         if (
             isinstance(value, int)
@@ -103,7 +103,7 @@ def _brief(row: Row) -> dict[str, Any]:
 
 
 def _money(row: Row) -> dict[str, Any]:
-    value = row.values[field.VALUE]
+    value = row[field.VALUE]
     return {"value": value / 100} if isinstance(value, int) else {}
 
 
@@ -117,16 +117,15 @@ def breadth(gateway: Gateway) -> dict[str, Any]:
     counts = dict.fromkeys(("advances", "declines", "unchanged", "not_traded", "upper_circuit", "lower_circuit"), 0)
     counts |= {"year_highs": 0, "year_lows": 0}
     for row in scrips(gateway):
-        values = row.values
-        move, last = values[field.CHANGE], values[field.CURRENT_PRICE]
+        move, last = row[field.CHANGE], row[field.CURRENT_PRICE]
         if not isinstance(move, int) or not isinstance(last, int):
             counts["not_traded"] += 1
             continue
         counts["advances" if move > 0 else "declines" if move < 0 else "unchanged"] += 1
-        counts["upper_circuit"] += last == values[field.UPPER_CIRCUIT]
-        counts["lower_circuit"] += last == values[field.LOWER_CIRCUIT]
-        counts["year_highs"] += _reaches(values[field.HIGH], values[field.YEAR_HIGH], 1)
-        counts["year_lows"] += _reaches(values[field.LOW], values[field.YEAR_LOW], -1)
+        counts["upper_circuit"] += last == row[field.UPPER_CIRCUIT]
+        counts["lower_circuit"] += last == row[field.LOWER_CIRCUIT]
+        counts["year_highs"] += _reaches(row[field.HIGH], row[field.YEAR_HIGH], 1)
+        counts["year_lows"] += _reaches(row[field.LOW], row[field.YEAR_LOW], -1)
     return {**counts, "pos": gateway.position}
 
 
@@ -140,16 +139,16 @@ def ranges(gateway: Gateway, row: Row) -> dict[str, Any]:
     Where the source does not tell the 52 weeks, they too are put together from days; `days` and `from` say from how many,
     and since when.
     """
-    values, divisor = row.values, row.divisor
+    divisor = row.divisor
     told: dict[str, Any] = {"symbol": row.symbol, "date": gateway.replica.facts.get("day"), "pos": gateway.position}
-    today = _pair(values[field.HIGH], values[field.LOW])
+    today = _pair(row[field.HIGH], row[field.LOW])
     if today is not None:
         told["day"] = _range([today], divisor)
     spans = gateway.fact(SPANS).get(row.symbol) or [None] * len(LENGTHS)
     for name, span in zip(LENGTHS, spans, strict=True):
         first, days, *past = (None, 0) if span is None else span
         pairs = [pair for pair in (today, tuple(past) or None) if pair is not None]
-        source = _pair(values[field.YEAR_HIGH], values[field.YEAR_LOW]) if name == "year" else None
+        source = _pair(row[field.YEAR_HIGH], row[field.YEAR_LOW]) if name == "year" else None
         if source is not None:
             told[name] = _range([source, *pairs], divisor)
         elif pairs:

@@ -138,7 +138,7 @@ def shown(gateway: Gateway, row: Row, shape: Shape) -> dict[str, Any]:
 
 def oldest(rows: Iterable[Row]) -> int | None:
     """Return the oldest exchange time of some quotes, None where none has any."""
-    stamps = [stamp for row in rows if isinstance(stamp := row.values[field.TIMESTAMP], int)]
+    stamps = [stamp for row in rows if isinstance(stamp := row[field.TIMESTAMP], int)]
     return min(stamps) if stamps else None
 
 

@@ -466,15 +466,15 @@ class Session:
         self.send_away(close_codes.TOO_MANY_SUBSCRIPTIONS)
         return True
 
-    def note(self, rows: list[Row]) -> None:
+    def note(self, slots: list[int]) -> None:
         """Take note of rows whose state has changed, to tell of it."""
-        self._untold.update(row.slot for row in rows)
+        self._untold.update(slots)
 
     def _tell_states(self) -> None:
         order = self._gateway.replica.order
         untold, self._untold = self._untold & self._slots(self._items), set()
         for slot in sorted(untold):
-            state, before = str(order[slot].values[STATE]), self._told_states.pop(slot, "")
+            state, before = str(order[slot][STATE]), self._told_states.pop(slot, "")
             if state in TOLD:
                 self._told_states[slot] = state
             if state != before and (state in TOLD or before):

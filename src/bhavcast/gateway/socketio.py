@@ -58,16 +58,15 @@ class Symbol(msgspec.Struct, forbid_unknown_fields=True):
 
 def shown(row: Row) -> dict[str, Any]:
     """Return a quote as this protocol shows it; fields without a value are absent."""
-    values = row.values
     told: dict[str, Any] = {"symbol": row.symbol}
     for name, number, divisor in (
         ("price", field.CURRENT_PRICE, row.divisor),
         ("change", field.CHANGE, row.divisor),
         ("pChange", field.PERCENT_CHANGE, 100),
     ):
-        if isinstance(value := values[number], int):
+        if isinstance(value := row[number], int):
             told[name] = value / divisor
-    if isinstance(stamp := values[field.TIMESTAMP], int):
+    if isinstance(stamp := row[field.TIMESTAMP], int):
         told["timestamp"] = encode.iso_ms(stamp)
     return told
 
@@ -224,7 +223,7 @@ class SocketIo:
     def admit(self, rows: list[Row]) -> None:
         """Let new scrips be: only what is named is followed here."""
 
-    def note(self, rows: list[Row]) -> None:
+    def note(self, slots: list[int]) -> None:
         """Let changes of state be: this protocol has no word for them."""
 
     def beat(self, now: float) -> None:

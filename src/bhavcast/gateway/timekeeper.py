@@ -1,6 +1,6 @@
 """A gateway in a process of its own goes by the market time that arrives with the messages."""
 
-from bhavcast.board.board import Board, Row
+from bhavcast.board.board import Board
 from bhavcast.bus.port import Link
 from bhavcast.domain.change import Message
 from bhavcast.domain.field import LAST_TRADE_TIME
@@ -30,10 +30,10 @@ class Timekeeper:
         self._set(self._of_canary())
         self._audience.restart(planned=planned)
 
-    def hear(self, rows: list[Row], message: Message | None) -> None:
+    def hear(self, slots: list[int], message: Message | None) -> None:
         """Take the time of a message, or of the snapshot that was caught up with."""
         self._set(self._of_canary() if message is None else message.published)
-        self._audience.hear(rows, message)
+        self._audience.hear(slots, message)
 
     def linked(self, link: Link) -> None:
         """Pass it on."""
@@ -45,7 +45,7 @@ class Timekeeper:
 
     def _of_canary(self) -> int | None:
         canary = self._replica.rows.get(CANARY_SYMBOL)
-        beat = None if canary is None else canary.values[LAST_TRADE_TIME]
+        beat = None if canary is None else canary[LAST_TRADE_TIME]
         return beat if isinstance(beat, int) else None
 
     def _set(self, at_ms: int | None) -> None:

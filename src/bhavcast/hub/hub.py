@@ -14,7 +14,7 @@ from bhavcast.hub.burst import Burst, send
 from bhavcast.hub.cohort import MEMBERS, SLICE, Cohort
 from bhavcast.hub.everything import Everything
 from bhavcast.hub.outbox import Outbox, Snap
-from bhavcast.hub.port import Board, Encoder, Row, Sink
+from bhavcast.hub.port import Board, Encoder, Sink
 
 PIECE: Final = 200  # quotes in one snap
 PIECES_AT_ONCE: Final = 4  # where that is all; of more one, then others have their turn
@@ -214,9 +214,8 @@ class Hub:
 
     # -- driving ----------------------------------------------------------------------------------------------------
 
-    def notice(self, rows: Iterable[Row]) -> None:
+    def notice(self, slots: Iterable[int]) -> None:
         """Remember that rows changed."""
-        slots = [row.slot for row in rows]
         for cohort in self.cohorts:
             cohort.dirty.update(slots)
         self.noticed()

@@ -10,8 +10,11 @@ class Row(Protocol):
     """A row of the board, as far as the hub cares."""
 
     symbol: str
-    slot: int
     rev: int
+
+    @property
+    def slot(self) -> int:
+        """Its number in the board's order."""
 
     @property
     def has_data(self) -> bool:
