@@ -1,7 +1,7 @@
 """`growth`: whether the ratio to C stays as it is when clients, scrips or ticks grow. Runs apart: it takes long.
 
-The C of this comparison keeps a market of its own and joins every client's rows, so that its work grows as ours does; against
-a loop that sends the same bytes to everyone, every tick more would look like bad growth.
+The C of this comparison hears every tick from the same feeder, writes the changed rows and joins every client's, so that its
+work grows as ours does; against a loop that sends the same bytes to everyone, every tick more would look like bad growth.
 """
 
 import tempfile

@@ -14,11 +14,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.measure import LOAD_CORE, ROOT, SERVER_CORE, NotMeasuredError
+from bhavcast.domain import field
+from bhavcast.domain.field import Kind
 from bhavcast.load.cpu import pinned
 from bhavcast.load.native import compiled
 
 BASELINE = Path(__file__).parent / "baseline"
 BENCH_VENV = ROOT / ".venv-bench"
+# How the C that joins rows writes what a field holds; it keeps neither texts nor ladders, which no tick of the feeder has.
+HOW = {Kind.PRICE: "d", Kind.MONEY: "d", Kind.PERCENT: "d", Kind.COUNT: "w", Kind.TIME: "t", Kind.SECOND: "s"}
 
 
 class Server(NamedTuple):
@@ -175,11 +179,24 @@ def c_responder(answer: Answer) -> Iterator[Server]:
 
 
 @contextlib.contextmanager
-def c_sender(clients: int, flushes: float, frames_per_flush: int, size: int, *market: int) -> Iterator[Server]:
-    """Send frames at a steady rate from a C loop: of one size, or joined from a market (scrips, ticks/s, per client)."""
+def c_sender(clients: int, flushes: float, frames_per_flush: int, size: int) -> Iterator[Server]:
+    """Send frames of one size at a steady rate from a C loop."""
+    with _ws_send(clients, flushes, frames_per_flush, size) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def c_joiner(clients: int, flushes: float, bus: Path) -> Iterator[Server]:
+    """Send each client its changed rows from a C loop that follows a feeder."""
+    fields = ",".join(f"{each.name}={HOW.get(each.kind, '-')}" for each in field.FIELDS)
+    with _ws_send(clients, flushes, f"feeder={bus}", f"fields={fields}") as server:
+        yield server
+
+
+@contextlib.contextmanager
+def _ws_send(*arguments: object) -> Iterator[Server]:
     port = free_port()
-    numbers = (port, clients, flushes, frames_per_flush, size, *market)
-    with process([baseline("ws_send"), *map(str, numbers)]) as child:
+    with process([baseline("ws_send"), str(port), *map(str, arguments)]) as child:
         wait_listening(child, port)
         yield Server(port, (child.pid,))
 

@@ -163,11 +163,15 @@ class Streams:
             return observe(server, self._symbols, load, self._plan.seconds * 2).reading()
 
     def c_market(self) -> Reading:
-        """Measure the C loop with a market of its own: it encodes changed rows and joins them for each client."""
+        """Measure the C loop that follows the feeder as ours does: it encodes changed rows and joins them for each client."""
         load = self._load
-        numbers = (load.scrips, load.ticks, load.per_client)
-        with servers.c_sender(load.clients, load.hz, load.clients, 0, *numbers) as server:
-            return observe(server, self._symbols, load, self._plan.seconds * 2).reading()
+        with tempfile.TemporaryDirectory(prefix="bhavcast-") as folder:
+            bus = Path(folder) / "bus"
+            with (
+                servers.feeder(socket=bus, scrips=load.scrips, ticks=load.ticks, batch=load.batch),
+                servers.c_joiner(load.clients, load.hz, bus) as server,
+            ):
+                return observe(server, self._symbols, load, self._plan.seconds * 2).reading()
 
     def guide(self, share: float) -> Callable[[], Reading]:
         """Measure the guide's stack with a part of the clients: it cannot carry them all."""

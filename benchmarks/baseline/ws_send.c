@@ -1,10 +1,12 @@
 /* The least a stream server can do: frames built once per flush, one send() per client that gets one.
- *   ws_send PORT CLIENTS FLUSHES_PER_SECOND FRAMES_PER_FLUSH BYTES [SCRIPS TICKS_PER_SECOND PER_CLIENT]
+ *   ws_send PORT CLIENTS FLUSHES_PER_SECOND FRAMES_PER_FLUSH BYTES
+ *   ws_send PORT CLIENTS FLUSHES_PER_SECOND feeder=SOCKET fields=NAME=HOW,…
  * Every client is told `sync` when it subscribes; once all have, each flush serves the next FRAMES_PER_FLUSH of them. The
  * frame's volume is its time of sending (CLOCK_MONOTONIC, µs). A socket that is full loses the frame.
- * With SCRIPS it keeps a market too: ticks change scrips, a flush writes each changed row once, and every client's frame is
- * joined from the changed ones of its PER_CLIENT scrips. */
+ * With a feeder it follows its bus instead, as our gateway does: a flush writes each changed row once, and every client's frame
+ * is joined from the changed ones of the scrips that it subscribed. */
 #include "load.h"
+#include "board.h"
 #include <sys/timerfd.h>
 
 enum { ROOM = 1 << 19, MOST = 1 << 16 };
@@ -31,53 +33,33 @@ static size_t build(size_t bytes) {
     return put_frame(frame, text, at);
 }
 
-enum { SCRIPS = 1 << 15, ROW = 512, SUBSCRIBED = 512 };
-static struct { long price, trades; int size; char row[ROW]; } market[SCRIPS];
-static int scrips, per_client, *wants;
-static uint64_t random_state = 88172645463325252ULL;
+enum { SUBSCRIBED = 512 };
+static struct { int count, rows[SUBSCRIBED]; } wants[MOST]; /* of each client, as it stands in `clients` */
+static int bus = -1;
 
-static uint64_t next_random(void) {
-    random_state ^= random_state << 13, random_state ^= random_state >> 7, random_state ^= random_state << 17;
-    return random_state;
-}
-
-static void open_market(int clients) {
-    wants = malloc(sizeof *wants * clients * per_client);
-    for (int i = 0; i < clients * per_client; i++) wants[i] = next_random() % scrips;
-}
-
-static void trade(int ticks) {
-    static long rev = 1795410000000000;
-    for (int i = 0; i < scrips; i++) market[i].size = 0;
-    for (int i = 0; i < ticks; i++) {
-        int scrip = next_random() % scrips;
-        market[scrip].price = 150000 + next_random() % 10000, market[scrip].trades++, market[scrip].size = 1;
+/* Read what a client asked for: a frame masked with zeros, as our load sends them. */
+static void subscribe(int client, const char *sub, const char *sub_end) {
+    static const char KEY[] = "\"symbols\":[";
+    const char *symbol = memmem(sub, sub_end - sub, KEY, sizeof KEY - 1);
+    if (!symbol) die("expected symbols");
+    for (symbol += sizeof KEY - 1; symbol < sub_end && *symbol == '"';) {
+        const char *quote = memchr(symbol + 1, '"', sub_end - symbol - 1);
+        if (!quote || wants[client].count == SUBSCRIBED) die("expected at most %d symbols, in one piece", SUBSCRIBED);
+        wants[client].rows[wants[client].count++] = row_of(symbol + 1, quote - symbol - 1);
+        symbol = quote + (quote + 1 < sub_end && quote[1] == ',' ? 2 : 1);
     }
-    long now = now_ns() / 1000;
-    for (int i = 0; i < scrips; i++)
-        if (market[i].size)
-            market[i].size = snprintf(
-                market[i].row, ROW,
-                ",{\"symbol\":\"%d\",\"current_price\":%ld.%02ld,\"change\":%ld.%02ld,\"percent_change\":%ld.%02ld,\"volume\":%ld,"
-                "\"value\":%ld.0,\"trades\":%ld,\"last_quantity\":10,\"last_trade_time\":\"2026-11-23T12:08:51+05:30\","
-                "\"timestamp\":\"2026-11-23T12:08:51.143+05:30\",\"rev\":%ld}",
-                500000 + i, market[i].price / 100, market[i].price % 100, (market[i].price - 150000) / 100,
-                market[i].price % 100, (market[i].price - 150000) / 1500, market[i].price % 100, now,
-                market[i].price * 2000, market[i].trades, ++rev);
 }
 
 static size_t join(int client) {
-    static char text[SUBSCRIBED * ROW];
-    int head = snprintf(text, ROW, "{\"t\":\"u\",\"pos\":\"20261123T0345Z-9f1c03ab77de5a20:123470\",\"q\":["), at = head - 1;
-    char first = text[at];
-    for (int *want = wants + client * per_client, *end = want + per_client; want < end; want++) {
-        memcpy(text + at, market[*want].row, market[*want].size);
-        at += market[*want].size;
-    }
-    if (at == head - 1) return 0;
-    text[head - 1] = first; /* over the first row's comma */
-    memcpy(text + at, "]}", 2);
-    return put_frame(frame, text, at + 2);
+    static char text[SUBSCRIBED * LONGEST];
+    int head = snprintf(text, LONGEST, "{\"t\":\"u\",\"pos\":\"%s:%lld\",\"q\":[", epoch, (long long)rev);
+    char *out = text + head - 1, first = *out; /* the first row's comma comes over it */
+    for (int *want = wants[client].rows, *last = want + wants[client].count; want < last; want++)
+        out = (char *)memcpy(out, written[*want].text, written[*want].size) + written[*want].size;
+    if (out == text + head - 1) return 0;
+    text[head - 1] = first;
+    memcpy(out, "]}", 2);
+    return put_frame(frame, text, out + 2 - text);
 }
 
 static void hear(int fd) {
@@ -92,18 +74,19 @@ static void hear(int fd) {
     } else if (known[fd] == 1) {
         char sync[64];
         size_t length = put_frame(sync, "{\"t\":\"sync\"}", 12);
+        if (bus >= 0) subscribe(count, heard, heard + got);
         if (send(fd, sync, length, 0) > 0) known[fd] = 2, clients[count++] = fd;
     }
 }
 
 int main(int argc, char **argv) {
     begin();
-    if (argc != 6 && argc != 9) die("usage: ws_send PORT CLIENTS FLUSHES_PER_SECOND FRAMES_PER_FLUSH BYTES [SCRIPS TICKS PER_CLIENT]");
-    int wanted = atoi(argv[2]), per_flush = atoi(argv[4]), bytes = atoi(argv[5]), next = 0, one = 1;
+    if (argc != 6) die("usage: ws_send PORT CLIENTS FLUSHES_PER_SECOND FRAMES_PER_FLUSH|feeder=SOCKET BYTES|fields=NAME=HOW,…");
+    const char *path = option(argc, argv, "feeder", "");
+    int wanted = atoi(argv[2]), per_flush = *path ? wanted : atoi(argv[4]), bytes = atoi(argv[5]), turn = 0, one = 1;
     long period = (long)(1e9 / atof(argv[3]));
-    int ticks = argc == 9 ? (int)(atof(argv[7]) / atof(argv[3])) : 0;
-    if (argc == 9) scrips = atoi(argv[6]), per_client = atoi(argv[8]), open_market(wanted);
-    if (wanted > MOST || bytes > ROOM - 64 || scrips > SCRIPS || per_client > SUBSCRIBED) die("too many clients, bytes or scrips");
+    if (wanted > MOST || bytes > ROOM - 64) die("too many clients or bytes");
+    if (*path) bus = follow(path), show(option(argc, argv, "fields", NULL));
     struct sockaddr_in address = address_of("127.0.0.1", argv[1]);
     listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), poll_fd = epoll_create1(0);
     setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
@@ -113,6 +96,7 @@ int main(int argc, char **argv) {
     timerfd_settime(timer, 0, &every, NULL);
     epoll_ctl(poll_fd, EPOLL_CTL_ADD, listener, &(struct epoll_event){.events = EPOLLIN, .data.fd = listener});
     epoll_ctl(poll_fd, EPOLL_CTL_ADD, timer, &(struct epoll_event){.events = EPOLLIN, .data.fd = timer});
+    if (bus >= 0) epoll_ctl(poll_fd, EPOLL_CTL_ADD, bus, &(struct epoll_event){.events = EPOLLIN, .data.fd = bus});
 
     struct epoll_event events[512];
     for (;;) {
@@ -121,14 +105,18 @@ int main(int argc, char **argv) {
             int fd = events[i].data.fd;
             uint64_t due;
             if (fd == timer) {
-                if (read(timer, &due, sizeof due) != sizeof due || count < wanted) continue;
-                size_t length = scrips ? 0 : build(bytes);
-                if (scrips) trade(ticks);
-                for (int sent = 0; sent < per_flush; sent++) {
-                    if (scrips) length = join(next);
-                    if (length) send(clients[next], frame, length, MSG_NOSIGNAL);
-                    next = (next + 1) % count;
+                if (read(timer, &due, sizeof due) != sizeof due) continue;
+                size_t length = 0;
+                if (bus >= 0) write_rows();
+                else length = build(bytes);
+                for (int sent = 0; count == wanted && sent < per_flush; sent++) {
+                    if (bus >= 0) length = join(turn);
+                    if (length) send(clients[turn], frame, length, MSG_NOSIGNAL);
+                    turn = (turn + 1) % count;
                 }
+                if (bus >= 0) end_flush();
+            } else if (fd == bus) {
+                hear_bus(bus);
             } else if (fd == listener) {
                 while ((fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK)) >= 0) {
                     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
