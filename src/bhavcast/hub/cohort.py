@@ -1,7 +1,7 @@
 """Clients that are shown the same at the same moments: a dirty row is encoded once for all of them."""
 
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, Final
 
 from bhavcast.hub import frame
@@ -50,7 +50,7 @@ class Cohort:
         # While a flush is under way: whom it has not reached yet, and where they stand.
         self._unreached: set[Outbox] = set()
         self._since = board.rev
-        self._interest: dict[int, set[Outbox]] = {}  # by slot
+        self._interest: dict[int, set[Outbox]] = {}  # by slot, those that somebody asked for
         self._fragments: list[bytes] = []  # by slot: what a flush says of a row
 
     @property
@@ -109,11 +109,14 @@ class Cohort:
         self.everyone.discard(outbox)
         if not outbox.everything:
             for slot in outbox.slots:
-                self._interest[slot].discard(outbox)
+                who = self._interest[slot]
+                who.discard(outbox)
+                if not who:
+                    del self._interest[slot]
 
-    def subscribed(self) -> set[int]:
+    def subscribed(self) -> Collection[int]:
         """Return the slots that somebody asked for by name."""
-        return {slot for slot, who in self._interest.items() if who}
+        return self._interest.keys()
 
     def grow(self) -> None:
         """Make room for rows that were added."""
@@ -169,15 +172,18 @@ class Cohort:
 
     def _targets(self, wanted: Sequence[int]) -> set[Outbox]:
         """Return whom a flush is for: all members, or of few dirty rows those who asked for one."""
-        interest = self._interest
-        asked = [interest[slot] for slot in wanted if slot in interest]
-        if sum(map(len, asked)) >= len(self.members):
-            return set(self.members)
+        asked, left = [], len(self.members)
+        for slot in filter(self._interest.__contains__, wanted):
+            who = self._interest[slot]
+            asked.append(who)
+            left -= len(who)
+            if left <= 0:
+                return set(self.members)
         return self.everyone.union(self.laggards, *asked)
 
     def _encode(self, slots: set[int], since: int) -> list[int]:
-        interest, order, fragments, everyone = self._interest, self.board.order, self._fragments, self.everyone
-        wanted = [slot for slot in slots if everyone or interest.get(slot)]
+        order, fragments = self.board.order, self._fragments
+        wanted = list(slots if self.everyone else filter(self._interest.__contains__, slots))
         comma = b"" if self.binary else b","
         for slot, encoded in zip(wanted, self.encoder.deltas([order[slot] for slot in wanted], since), strict=True):
             if encoded:
