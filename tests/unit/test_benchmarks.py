@@ -128,7 +128,7 @@ def test_the_c_that_joins_rows_says_what_a_gateway_says(tmp_path):
             heard = subscribed(client, ["500001", "500000"])
             for message in messages(opening.rev, told):
                 since = board.position.rev
-                changed = {row.symbol: row for row in board.follow(message)}
+                changed = {board.order[slot].symbol: board.order[slot] for slot in board.follow(message)}
                 say(feed[0], encode(message))
                 rows = [
                     Encoder(Shape()).delta(changed[it], since).decode() for it in ("500001", "500000") if it in changed

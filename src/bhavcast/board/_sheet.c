@@ -535,6 +535,42 @@ static PyObject *cells_changed(PyObject *self, PyObject *number)
     return PyLong_FromLongLong(line_of(self)->cells[field].rev);
 }
 
+/* Tell whether a field holds a value: 1 or 0, -1 on an error. */
+static int holds(const struct line *line, Py_ssize_t field, PyObject *value)
+{
+    if (line->numbers & bit(field) && PyLong_CheckExact(value)) {
+        int overflow;
+        int64_t number = PyLong_AsLongLongAndOverflow(value, &overflow);
+        return overflow == 0 && number == line->cells[field].is.number;
+    }
+    PyObject *held = get_object(line, field);
+    int same = held == NULL ? -1 : PyObject_RichCompareBool(held, value, Py_EQ);
+    Py_XDECREF(held);
+    return same;
+}
+
+PyDoc_STRVAR(news_doc,
+"news(values, /)\n--\n\n"
+"Return those of some values, by number, that are not the row's.");
+
+static PyObject *cells_news(PyObject *self, PyObject *values)
+{
+    PyObject *key, *value;
+    Py_ssize_t position = 0;
+    if (!PyDict_Check(values)) {
+        PyErr_SetString(PyExc_TypeError, "expected values by number");
+        return NULL;
+    }
+    PyObject *news = PyDict_New();
+    while (news != NULL && PyDict_Next(values, &position, &key, &value)) {
+        Py_ssize_t field = PyLong_AsSsize_t(key);
+        int same = PyErr_Occurred() || !is_field(self, field) ? -1 : holds(line_of(self), field, value);
+        if (same < 0 || (same == 0 && PyDict_SetItem(news, key, value) < 0))
+            Py_CLEAR(news);
+    }
+    return news;
+}
+
 PyDoc_STRVAR(put_doc,
 "put(rev, values, /)\n--\n\n"
 "Take over values, by number, as of a revision.");
@@ -681,6 +717,7 @@ static PyObject *write_delta(const struct line *line, Py_ssize_t fields, int64_t
 
 static PyMethodDef cells_methods[] = {
     {"changed", cells_changed, METH_O, changed_doc},
+    {"news", cells_news, METH_O, news_doc},
     {"put", (PyCFunction)(void (*)(void))cells_put, METH_FASTCALL, put_doc},
     {"load", (PyCFunction)(void (*)(void))cells_load, METH_FASTCALL, load_doc},
     {"stamp", cells_stamp, METH_O, stamp_doc},

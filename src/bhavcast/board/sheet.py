@@ -57,6 +57,11 @@ class Cells:
         """Return the revision at which a field last changed; 0 if it never had a value."""
         return self.revs[number]
 
+    def news(self, values: Values) -> Values:
+        """Return those of some values, by number, that are not the row's."""
+        mine = self._values
+        return {number: value for number, value in values.items() if mine[number] != value}
+
     def put(self, rev: int, values: Values) -> None:
         """Take over values, by number, as of a revision."""
         mine, revs = self._values, self.revs
