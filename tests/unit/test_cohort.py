@@ -248,6 +248,65 @@ def test_pending_changes_come_before_the_snapshot_of_new_symbols_and_none_until_
     assert volumes(update) == {"500000": 6, "500001": 7}
 
 
+def test_a_large_snapshot_goes_out_a_piece_at_a_time(place):
+    place = Place(PIECE * 6)
+    outbox, wire = place.client()
+    place.hub.add(outbox, place.hub.everything.slots, 1, place.now, everything=True)
+    sent = [len(wire.frames)]
+    while place.hub.pumping:
+        place.hub.pump(outbox, place.now)
+        sent.append(len(wire.frames))
+    assert sent[:2] == [1, 2]
+    *snaps, sync = wire.read()
+    assert [len(each["q"]) for each in snaps] == [PIECE] * 6
+    assert sync["count"] == PIECE * 6
+
+
+def test_who_lets_go_of_everything_while_it_is_shown_gets_a_sync_that_counts_what_was(place):
+    place = Place(PIECE * 6)
+    outbox, wire = place.client()
+    place.hub.add(outbox, place.hub.everything.slots, 1, place.now, everything=True)
+    place.hub.narrow(outbox, frozenset({0, PIECE * 6 - 1}))
+    place.hub.pump(outbox, place.now)
+    snap, rest, sync = wire.read()
+    assert (len(snap["q"]), len(rest["q"]), sync["count"]) == (PIECE, 1, PIECE + 1)
+    place.tick(0, 5)
+    place.tick(1, 6)
+    list(place.flush())
+    (update,) = wire.read()
+    assert volumes(update) == {"500000": 5}
+    assert not place.cohort.everyone
+
+
+def test_what_was_let_go_of_before_its_snapshot_began_is_not_shown(place):
+    outbox, wire = place.client()
+    wire.full = True
+    place.hub.add(outbox, place.hub.everything.slots, 1, place.now, everything=True)
+    place.hub.narrow(outbox, frozenset({3}))
+    wire.full = False
+    place.hub.pump(outbox, place.now)
+    snap, sync = wire.read()
+    assert ([row["symbol"] for row in snap["q"]], sync["count"]) == (["500003"], 1)
+    assert outbox.slots == {3}
+
+
+def test_all_who_follow_everything_hold_the_same_slots_and_a_new_scrip_is_among_them(place):
+    clients = [place.client() for _ in range(2)]
+    for outbox, _ in clients:
+        place.hub.add(outbox, place.hub.everything.slots, 1, place.now, everything=True)
+    list(place.flush())
+    (new,) = place.board.add([Instrument(symbol="600000", id="NEW", name="A new scrip")])
+    place.hub.grow()
+    for outbox, wire in clients:
+        wire.frames.clear()
+        place.hub.admit(outbox, frozenset({new.slot}), place.now)
+        assert outbox.slots is place.hub.everything.slots
+    place.tick(new.slot, 5)
+    list(place.flush())
+    for _, wire in clients:
+        assert [each["t"] for each in wire.read()] == ["snap", "sync", "u"]
+
+
 def test_a_wire_that_stays_full_without_progress_is_closed_and_one_that_empties_slowly_is_not(place):
     (stuck, one), (slow, two) = place.client(0), place.client(0)
     one.full = two.full = True

@@ -94,7 +94,7 @@ class Cohort:
     def want(self, outbox: Outbox, slots: frozenset[int], *, everything: bool) -> None:
         """Replace what a member subscribes."""
         self._unregister(outbox)
-        outbox.want(slots, everything=everything)
+        outbox.want(self._everything.slots if everything else slots, everything=everything)
         self._register(outbox)
 
     def _register(self, outbox: Outbox) -> None:

@@ -16,7 +16,9 @@ from bhavcast.hub.everything import Everything
 from bhavcast.hub.outbox import Outbox, Snap
 from bhavcast.hub.port import Board, Encoder, Sink
 
-PIECE: Final = 200  # quotes in one snap
+# Quotes in one snap. Others wait while those that changed are encoded: under a storm of subscriptions nine pieces in ten took
+# 0.4 ms and the longest 0.8; of 200 quotes it was 0.9 and 3.1.
+PIECE: Final = 50
 PIECES_AT_ONCE: Final = 4  # where that is all; of more one, then others have their turn
 SLOW_AFTER_S: Final = 10.0  # without progress on a full wire
 LAG_TOLD_AFTER: Final = 5  # flushes passed over before a client is told of it
@@ -259,7 +261,7 @@ class Hub:
         snap.started = True
         outbox.snap_rev = outbox.behind = self.board.rev
         cohort.laggards.add(outbox)
-        slots = self._slots(outbox).union(snap.left)
+        slots = self._slots(outbox) | snap.slots
         everything = (outbox.everything or snap.whole_market) and slots <= self.everything.slots
         cohort.want(outbox, slots, everything=everything)
 

@@ -6,7 +6,6 @@ quick one does, and its next frame covers whatever it missed.
 
 from array import array
 from collections import deque
-from collections.abc import Set as AbstractSet
 from typing import Final
 
 from bhavcast.domain.shape import Shape
@@ -18,26 +17,29 @@ HIGH_WATER: Final = 64 * 1024
 
 
 class Snap:
-    """A snapshot asked for and not yet complete: the slots of the rows still to go, and the message that asked."""
+    """A snapshot asked for and not yet complete: its rows by slot, those still to go, and the message that asked."""
 
-    __slots__ = ("count", "left", "message_id", "started", "whole_market")
+    __slots__ = ("count", "left", "message_id", "slots", "started", "whole_market")
 
-    def __init__(self, slots: AbstractSet[int], message_id: int | None, *, whole_market: bool = False) -> None:
+    def __init__(self, slots: frozenset[int], message_id: int | None, *, whole_market: bool = False) -> None:
+        self.slots = slots
         self.left = sorted(slots)
         self.message_id = message_id
         self.count = len(slots)
         self.started = False
         self.whole_market = whole_market
 
-    def extend(self, slots: AbstractSet[int]) -> None:
+    def extend(self, slots: frozenset[int]) -> None:
         """Add rows."""
+        self.slots |= slots
         self.left += sorted(slots)
         self.count += len(slots)
 
     def narrow(self, slots: frozenset[int]) -> None:
         """Leave out the rows still to go that are not among these."""
         before = len(self.left)
-        self.left = sorted(slots.intersection(self.left))
+        self.slots &= slots
+        self.left = sorted(self.slots.intersection(self.left))
         self.count -= before - len(self.left)
 
 
