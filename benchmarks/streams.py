@@ -36,13 +36,14 @@ SOCKET_IO = {
 
 
 class Load(NamedTuple):
-    """Clients, what they subscribe, and what happens in the market."""
+    """Clients, what they subscribe, and what happens in the market; `nap`: milliseconds between two looks at the wire."""
 
     clients: int
     hz: float
     ticks: int
     scrips: int = 5000
     per_client: int = 50
+    nap: int = 0
 
     @property
     def sub(self) -> str:
@@ -113,6 +114,7 @@ def observe(
         seconds=seconds,
         sample=load.sample,
         deaf=deaf,
+        nap=load.nap,
         core=LOAD_CORE,
         **{"sub": load.sub, **texts},
     ) as clients:

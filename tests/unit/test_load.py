@@ -123,10 +123,11 @@ def test_an_http_load_counts_errors(implementation, http_port):
     assert found.failures == found.requests > 0
 
 
-def test_a_stream_load_reads_rows_and_the_age_of_each(implementation, symbols):
+@pytest.mark.parametrize("nap", [0, 2])
+def test_a_stream_load_reads_rows_and_the_age_of_each(implementation, symbols, nap):
     with (
         streaming() as port,
-        generator.stream(port, symbols, clients=3, per_client=5, seconds=0.5) as load,
+        generator.stream(port, symbols, clients=3, per_client=5, seconds=0.5, nap=nap) as load,
     ):
         load.wait_ready()
         load.start()

@@ -169,6 +169,7 @@ def stream(
     seconds: float = 10.0,
     sample: int = 1,
     deaf: int = 0,
+    nap: int = 0,
     headers: Sequence[str] = (SUBPROTOCOL,),
     core: int | None = None,
     **texts: str,
@@ -176,8 +177,9 @@ def stream(
     """Hold WebSocket clients, each subscribed to symbols of its own choice from a file with one on each line.
 
     Rows are counted and stamps read in every `sample`-th update. `deaf` further clients subscribe the whole market and
-    never read. `texts`: see stream_load.c (path, sub, first, synced,
-    update, stamp); the defaults are those of `/ws`.
+    never read. With a `nap` the wire is looked at only every so many milliseconds (below a second), so that nothing that is
+    sent has to wake the reader. `texts`: see stream_load.c (path, sub, first, synced, update, stamp); the defaults are
+    those of `/ws`.
     """
     options: dict[str, object] = {
         "host": host,
@@ -188,6 +190,7 @@ def stream(
         "seconds": seconds,
         "sample": sample,
         "deaf": deaf,
+        "nap": nap,
         "headers": "".join(f"{header}\r\n" for header in headers),
         **texts,
     }

@@ -3,7 +3,8 @@
  *   stream_load port=5000 clients=5000 per_client=50 seconds=10 symbols=FILE sub='{"t":"sub","id":1,"symbols":[%],"hz":10}'
  * `%` in sub becomes the quoted symbols. `first` is sent before it; `synced` and `update` are how those frames begin.
  * Rows are counted and stamps read in every `sample`-th update, the rest is only counted. `deaf` further clients subscribe
- * the whole market (`deaf_sub`) and never read. */
+ * the whole market (`deaf_sub`) and never read. With a `nap` it looks at the wire only every so many milliseconds: a reader
+ * that waits has to be woken by whoever sends, which costs the sender more the faster the reader is. */
 #include "load.h"
 
 enum { ROOM = 1 << 20, OPENING = 64, MOST = 1 << 17 };
@@ -177,6 +178,7 @@ int main(int argc, char **argv) {
     double seconds = atof(option(argc, argv, "seconds", "10")), patience = atof(option(argc, argv, "patience", "120"));
     per_client = atoi(option(argc, argv, "per_client", "50"));
     sample = atoi(option(argc, argv, "sample", "1"));
+    const struct timespec nap = {0, atol(option(argc, argv, "nap", "0")) * 1000000};
     int deaf = atoi(option(argc, argv, "deaf", "0"));
     deaf_sub = option(argc, argv, "deaf_sub", "{\"t\":\"sub\",\"id\":1,\"symbols\":\"*\",\"hz\":0}");
     path = option(argc, argv, "path", "/ws");
@@ -205,7 +207,8 @@ int main(int argc, char **argv) {
             ready = 1, setup = (now_ns() - opened) / 1e9, end = INT64_MAX;
             puts("ready");
         }
-        int n = epoll_wait(poll_fd, events, 512, 100);
+        if (nap.tv_nsec) nanosleep(&nap, NULL);
+        int n = epoll_wait(poll_fd, events, 512, nap.tv_nsec ? 0 : 100);
         for (int i = 0; i < n; i++) {
             if (events[i].data.ptr) receive(events[i].data.ptr);
             else if (told() && !started) {

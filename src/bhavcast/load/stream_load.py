@@ -23,6 +23,7 @@ DEFAULTS = {
     "per_client": "50",
     "seconds": "10",
     "sample": "1",
+    "nap": "0",  # there for the contract: asyncio reads when something comes
     "patience": "120",
     "path": "/ws",
     "headers": "",
