@@ -25,7 +25,7 @@ from tests.model.wire import (
     Unsub,
 )
 
-PIECE = 1  # quotes in a `snap` piece (200 on the wire)
+PIECE = 1  # quotes in a `snap` piece (50 on the wire)
 CAP = 3  # unread frames beyond which a client is full
 WAIT_MS = 2_000
 BELOW_MS = 5_000
