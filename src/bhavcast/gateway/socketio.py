@@ -210,12 +210,14 @@ class SocketIo:
 
     def restart(self) -> None:
         """Show everything anew, for there is a new epoch: a little later, not to all clients at once."""
+        # Who subscribes before that adds to what is held here, so its slots have to be the new epoch's at once.
+        board = self._gateway.replica.rows
+        self._held = {symbol: board[symbol].slot for symbol in self._held if symbol in board}
         share = min(1.0, len(self._gateway.members) / 100)
         self._gateway.later(random.uniform(0, RESET_JITTER_S) * share, self._show_again)
 
     def _show_again(self) -> None:
-        rows = [row for symbol in self._held if (row := self._gateway.replica.rows.get(symbol)) is not None]
-        self._held = {row.symbol: row.slot for row in rows}
+        rows = [self._gateway.replica.rows[symbol] for symbol in self._held]
         most = self._gateway.limits.symbols_per_message
         for start in range(0, len(rows), most):
             self._show(rows[start : start + most])
