@@ -2,6 +2,8 @@
 
 import gc
 import weakref
+from collections.abc import Callable
+from typing import Any
 
 import msgspec
 import pytest
@@ -269,6 +271,67 @@ def test_objects_are_let_go_of_with_the_sheet_and_when_others_take_their_place()
     assert held[3]() is None
 
 
+class Number:
+    """What can be made a whole number, and does something else on the way."""
+
+    def __init__(self, do: Callable[[], object]) -> None:
+        self._do = do
+
+    def __index__(self) -> int:
+        self._do()
+        return 1
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        lambda it, number: setattr(it, "rev", number),
+        lambda it, number: setattr(it, "scale", number),
+        lambda it, number: it.stamp(number),
+        lambda it, number: it.put(number, {0: 1}),
+        lambda it, number: it.load(number, [1], [1]),
+        lambda it, number: it.load(1, [1], [number]),
+    ],
+    ids=["rev", "scale", "stamp", "put", "load", "load of a field"],
+)
+def test_only_a_whole_number_is_taken_for_one_so_that_no_code_runs_while_a_row_is_written(step):
+    it, ran = row(), []
+    with pytest.raises(TypeError):
+        step(it, Number(lambda: ran.append(1)))
+    assert not ran
+    assert it.image() == row().image()
+
+
+def test_values_that_empty_the_dict_while_they_are_compared_are_held_until_that_is_done():
+    class Value:
+        def __eq__(self, other: object) -> bool:
+            values.clear()
+            gc.collect()
+            return False
+
+        __hash__ = None  # type: ignore[assignment]
+
+    values: dict[int, Any] = {number: Value() for number in range(5)}
+    ((number, value),) = row().news(values).items()
+    assert number == 0
+    assert isinstance(value, Value)
+
+
+def test_a_value_that_adds_rows_when_it_goes_leaves_those_that_are_there_as_they_are():
+    class Value:
+        def __del__(self) -> None:
+            it.add(Instrument(symbol=f"N{len(it.order)}", id="X", name="X") for _ in range(100))
+
+    it = board("5")
+    first: Any = it.order[0]
+    first[0], first[1], first[2] = Value(), Value(), Value()
+    first.put(1, {0: 1})
+    first.load(2, [2, 2], [2, 2])
+    assert it.sheet.take(packed([Change("5", 3, {2: "x"}), Change("5", 4, {3: 4})])) == [0, 0]
+    assert (first.rev, list(first)[:4], first.revs[:4]) == (4, [2, 2, "x", 4], [2, 2, 3, 4])
+    assert len(it.order) == len(it.sheet) > 250
+
+
 WRONG = {
     "no field": (lambda it: _sheet.Sheet(0), ValueError),
     "too many fields": (lambda it: _sheet.Sheet(65), ValueError),
@@ -293,6 +356,7 @@ WRONG = {
     "a scale of nineteen": (lambda it: setattr(it, "scale", 19), ValueError),
     "a revision that is none": (lambda it: setattr(it, "rev", "a"), TypeError),
     "a row without a revision": (lambda it: delattr(it, "rev"), TypeError),
+    "a row without a scale": (lambda it: delattr(it, "scale"), TypeError),
     "deltas: no row": (lambda it: _sheet.deltas([object()], 1, encode.columns(Shape())), TypeError),
     "deltas: no place": (lambda it: _sheet.deltas([Row.__new__(Row)], 1, encode.columns(Shape())), TypeError),
     "deltas: no list": (lambda it: _sheet.deltas((it,), 1, encode.columns(Shape())), TypeError),

@@ -472,17 +472,24 @@ static PyObject *get_rev(PyObject *self, void *closure)
     return line == NULL ? NULL : PyLong_FromLongLong(line->rev);
 }
 
+/* Read a whole number. Nothing else will do: it could run Python's code here, and rows or values be others after that. */
+static bool read_whole(PyObject *value, int64_t *number)
+{
+    if (value == NULL || !PyLong_Check(value)) {
+        PyErr_SetString(PyExc_TypeError, "expected a whole number");
+        return false;
+    }
+    *number = PyLong_AsLongLong(value);
+    return *number != -1 || !PyErr_Occurred();
+}
+
 static int set_rev(PyObject *self, PyObject *value, void *closure)
 {
     (void)closure;
-    struct line *line = line_of(self);
-    int64_t rev = line == NULL || value == NULL ? -1 : PyLong_AsLongLong(value);
-    if (line == NULL || value == NULL || (rev == -1 && PyErr_Occurred())) {
-        if (!PyErr_Occurred())
-            PyErr_SetString(PyExc_TypeError, "a row has a revision");
+    int64_t rev;
+    if (!read_whole(value, &rev) || line_of(self) == NULL)
         return -1;
-    }
-    line->rev = rev;
+    line_of(self)->rev = rev;
     return 0;
 }
 
@@ -496,15 +503,14 @@ static PyObject *get_scale(PyObject *self, void *closure)
 static int set_scale(PyObject *self, PyObject *value, void *closure)
 {
     (void)closure;
-    struct line *line = line_of(self);
-    long scale = line == NULL || value == NULL ? -1 : PyLong_AsLong(value);
-    if (line == NULL || PyErr_Occurred())
+    int64_t scale;
+    if (!read_whole(value, &scale) || line_of(self) == NULL)
         return -1;
     if (scale < 0 || scale > 18) {
         PyErr_SetString(PyExc_ValueError, "expected a scale of 0 to 18");
         return -1;
     }
-    line->scale = (int16_t)scale;
+    line_of(self)->scale = (int16_t)scale;
     return 0;
 }
 
@@ -563,10 +569,14 @@ static PyObject *cells_news(PyObject *self, PyObject *values)
     }
     PyObject *news = PyDict_New();
     while (news != NULL && PyDict_Next(values, &position, &key, &value)) {
+        Py_INCREF(key); /* a comparison may run Python's code, and that take them out of the dict */
+        Py_INCREF(value);
         Py_ssize_t field = PyLong_AsSsize_t(key);
         int same = PyErr_Occurred() || !is_field(self, field) ? -1 : holds(line_of(self), field, value);
         if (same < 0 || (same == 0 && PyDict_SetItem(news, key, value) < 0))
             Py_CLEAR(news);
+        Py_DECREF(key);
+        Py_DECREF(value);
     }
     return news;
 }
@@ -583,8 +593,8 @@ static PyObject *cells_put(PyObject *self, PyObject *const *args, Py_ssize_t cou
         PyErr_SetString(PyExc_TypeError, "expected a revision and values by number");
         return NULL;
     }
-    long long rev = PyLong_AsLongLong(args[0]);
-    if ((rev == -1 && PyErr_Occurred()) || line_of(self) == NULL)
+    int64_t rev;
+    if (!read_whole(args[0], &rev) || line_of(self) == NULL)
         return NULL;
     while (PyDict_Next(args[1], &position, &key, &value)) {
         Py_ssize_t field = PyLong_AsSsize_t(key);
@@ -608,12 +618,12 @@ static PyObject *cells_load(PyObject *self, PyObject *const *args, Py_ssize_t co
         PyErr_SetString(PyExc_TypeError, "expected a revision, and as many values as revisions of them");
         return NULL;
     }
-    long long rev = PyLong_AsLongLong(args[0]);
-    if ((rev == -1 && PyErr_Occurred()) || line_of(self) == NULL)
+    int64_t rev;
+    if (!read_whole(args[0], &rev) || line_of(self) == NULL)
         return NULL;
     for (Py_ssize_t field = 0; field < PyList_GET_SIZE(args[1]) && field < PyList_GET_SIZE(args[2]); field++) {
-        long long changed = PyLong_AsLongLong(PyList_GET_ITEM(args[2], field));
-        if (changed == -1 && PyErr_Occurred())
+        int64_t changed;
+        if (!read_whole(PyList_GET_ITEM(args[2], field), &changed))
             return NULL;
         line_of(self)->cells[field].rev = changed;
         set_object(line_of(self), field, PyList_GET_ITEM(args[1], field));
@@ -628,8 +638,8 @@ PyDoc_STRVAR(stamp_doc,
 
 static PyObject *cells_stamp(PyObject *self, PyObject *value)
 {
-    long long rev = PyLong_AsLongLong(value);
-    if ((rev == -1 && PyErr_Occurred()) || line_of(self) == NULL)
+    int64_t rev;
+    if (!read_whole(value, &rev) || line_of(self) == NULL)
         return NULL;
     struct line *line = line_of(self);
     line->rev = rev;
