@@ -309,7 +309,7 @@ def test_values_that_empty_the_dict_while_they_are_compared_are_held_until_that_
             gc.collect()
             return False
 
-        __hash__ = None  # type: ignore[assignment]
+        __hash__ = None  # type: ignore[assignment]  # so says the language of what defines equality
 
     values: dict[int, Any] = {number: Value() for number in range(5)}
     ((number, value),) = row().news(values).items()
