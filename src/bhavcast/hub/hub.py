@@ -4,7 +4,7 @@ Whoever drives it (gateway/pace.py) tells it what changed (`notice`), lets cohor
 and calls `sweep` twice a second for heartbeats and the slow policy.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from typing import Any, Final
 
 from bhavcast.domain.errors import TooManyShapes
@@ -216,7 +216,7 @@ class Hub:
 
     # -- driving ----------------------------------------------------------------------------------------------------
 
-    def notice(self, slots: Iterable[int]) -> None:
+    def notice(self, slots: Collection[int]) -> None:
         """Remember that rows changed."""
         for cohort in self.cohorts:
             cohort.dirty.update(slots)

@@ -17,10 +17,6 @@ class Row(Protocol):
         """Its number in the board's order."""
 
     @property
-    def has_data(self) -> bool:
-        """Whether there is anything to show."""
-
-    @property
     def hidden(self) -> bool:
         """Whether it is no part of "everything": shown only to whoever asks for it by name."""
 
