@@ -43,7 +43,13 @@ class Prompt:
             self._cast.owner("{bhavcast}:stream").xtrim("{bhavcast}:stream", maxlen=SHORT_LOG, approximate=False)
 
 
-@pytest.fixture(scope="module", params=["memory", *EVERYWHERE], ids=["memory", *map("-".join, EVERYWHERE)])
+def on(server: str, topology: str) -> object:
+    """Where a bus runs; what several processes have to be started for is slow."""
+    marks = [pytest.mark.slow] if topology in ("sentinel", "cluster") else []
+    return pytest.param((server, topology), marks=marks, id=f"{server}-{topology}")
+
+
+@pytest.fixture(scope="module", params=["memory", *(on(*where) for where in EVERYWHERE)])
 def cast(request, tmp_path_factory):
     if request.param == "memory":
         yield None
