@@ -263,12 +263,13 @@ static char *put_row(char *out, const Row *row) {
 
 /* Write every row that changed since the last flush, with a comma before it; the others say nothing. */
 static void write_rows(void) {
-    static char text[(size_t)SCRIPS * LONGEST], *out;
+    static char text[(size_t)(SCRIPS + 1) * LONGEST], *out;
     out = text;
     for (int *each = changed; each < changed + changed_count; each++) {
         written[*each].text = out;
         out = put_row(out, rows + *each);
         written[*each].size = out - written[*each].text;
+        if (written[*each].size > LONGEST) die("a row of %zu bytes", (size_t)written[*each].size);
     }
 }
 

@@ -17,6 +17,7 @@ static const char WELCOME[] = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: webs
                               "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"; /* of the key that the load sends */
 
 static size_t put_frame(char *out, const char *payload, size_t length) {
+    if (length > ROOM) die("a frame of %zu bytes", length);
     size_t head = length < 126 ? 2 : length < 65536 ? 4 : 10;
     memmove(out + head, payload, length);
     out[0] = (char)0x81, out[1] = (char)(head == 2 ? length : head == 4 ? 126 : 127);

@@ -471,13 +471,18 @@ class Audience(Protocol):
 
 
 async def relay(bus: Bus, replica: Board, audience: Audience) -> None:
-    """Keep a replica of the board and tell its audience, until the bus is closed."""
-    beside = [asyncio.create_task(_watch(bus, audience)), asyncio.create_task(_ask(bus, audience))]
+    """Keep a replica of the board and tell its audience, until the bus is closed. What fails beside that is raised too."""
+    following = asyncio.create_task(_follow(bus, replica, audience))
+    parts = {following, asyncio.create_task(_watch(bus, audience)), asyncio.create_task(_ask(bus, audience))}
     try:
-        await _follow(bus, replica, audience)
+        while not following.done():
+            done, parts = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
+            for part in done:
+                part.result()
     finally:
-        for task in beside:
-            task.cancel()
+        for part in (following, *parts):
+            part.cancel()
+        await asyncio.gather(following, *parts, return_exceptions=True)
 
 
 async def _watch(bus: Bus, audience: Audience) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import msgspec
+import pytest
 
 from bhavcast.board.board import Board
 from bhavcast.bus.memory import MemoryBus
@@ -78,3 +79,17 @@ async def test_after_a_damaged_message_the_snapshot_is_taken_and_what_follows_is
     assert audience.board.rows["500325"].image() == writer.rows["500325"].image()
     await bus.close()
     await following
+
+
+class Confused(Audience):
+    def interest(self) -> frozenset[str]:
+        raise IndexError("a slot of another board")
+
+
+async def test_what_fails_beside_the_following_is_not_passed_over():
+    bus, writer, audience = MemoryBus(), Board(), Confused()
+    lead = await bus.lead(Claim("one"))
+    writer.begin(EPOCH, 1000, lead.token)
+    await bus.begin(writer.snapshot(0))
+    with pytest.raises(IndexError):
+        await relay(bus, audience.board, audience)

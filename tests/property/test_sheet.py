@@ -204,7 +204,7 @@ def test_what_is_unusual_is_left_to_python_before_anything_is_taken_over(changes
 ANYTHING = st.none() | st.integers() | st.text(max_size=3) | st.booleans() | LEVELS | st.binary(max_size=3)
 STEPS = st.one_of(
     st.tuples(st.just("put"), st.dictionaries(st.integers(0, field.COUNT - 1), ANYTHING)),
-    st.tuples(st.just("news"), st.dictionaries(st.integers(0, field.COUNT - 1), ANYTHING)),
+    st.tuples(st.just("differing"), st.dictionaries(st.integers(0, field.COUNT - 1), ANYTHING)),
     st.tuples(st.just("set"), st.tuples(st.integers(0, field.COUNT - 1), ANYTHING)),
     st.tuples(st.just("load"), st.lists(st.tuples(ANYTHING, st.integers(0, 2**63 - 1)), max_size=field.COUNT)),
     st.tuples(st.just("stamp"), st.none()),
@@ -220,10 +220,10 @@ def told(it: sheet.Cells) -> object:
 def test_a_row_does_the_same_in_both(steps):
     both = [kind.Cells(kind.Sheet(field.COUNT), "500325", 2) for kind in (_sheet, sheet)]
     for rev, (step, what) in enumerate(steps, 2**62):
-        if step == "news":
+        if step == "differing":
             assert (
-                both[0].news(what)
-                == both[1].news(what)
+                both[0].differing(what)
+                == both[1].differing(what)
                 == {n: value for n, value in what.items() if both[0][n] != value}
             )
         for it in both:
@@ -312,7 +312,7 @@ def test_values_that_empty_the_dict_while_they_are_compared_are_held_until_that_
         __hash__ = None  # type: ignore[assignment]  # so says the language of what defines equality
 
     values: dict[int, Any] = {number: Value() for number in range(5)}
-    ((number, value),) = row().news(values).items()
+    ((number, value),) = row().differing(values).items()
     assert number == 0
     assert isinstance(value, Value)
 
@@ -346,8 +346,8 @@ WRONG = {
     "put: no such field": (lambda it: it.put(1, {-1: 1}), IndexError),
     "put: a name": (lambda it: it.put(1, {"a": 1}), TypeError),
     "put: a revision beyond eight bytes": (lambda it: it.put(2**63, {0: 1}), OverflowError),
-    "news: no values": (lambda it: it.news([1]), TypeError),
-    "news: no such field": (lambda it: it.news({field.COUNT: 1}), IndexError),
+    "differing: no values": (lambda it: it.differing([1]), TypeError),
+    "differing: no such field": (lambda it: it.differing({field.COUNT: 1}), IndexError),
     "put: no values": (lambda it: it.put(1, [1]), TypeError),
     "load: no revisions": (lambda it: it.load(1, [1], []), TypeError),
     "load: too many": (lambda it: it.load(1, [1] * (field.COUNT + 1), [1] * (field.COUNT + 1)), TypeError),

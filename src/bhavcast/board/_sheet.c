@@ -555,11 +555,11 @@ static int holds(const struct line *line, Py_ssize_t field, PyObject *value)
     return same;
 }
 
-PyDoc_STRVAR(news_doc,
-"news(values, /)\n--\n\n"
+PyDoc_STRVAR(differing_doc,
+"differing(values, /)\n--\n\n"
 "Return those of some values, by number, that are not the row's.");
 
-static PyObject *cells_news(PyObject *self, PyObject *values)
+static PyObject *cells_differing(PyObject *self, PyObject *values)
 {
     PyObject *key, *value;
     Py_ssize_t position = 0;
@@ -567,18 +567,18 @@ static PyObject *cells_news(PyObject *self, PyObject *values)
         PyErr_SetString(PyExc_TypeError, "expected values by number");
         return NULL;
     }
-    PyObject *news = PyDict_New();
-    while (news != NULL && PyDict_Next(values, &position, &key, &value)) {
+    PyObject *differing = PyDict_New();
+    while (differing != NULL && PyDict_Next(values, &position, &key, &value)) {
         Py_INCREF(key); /* a comparison may run Python's code, and that take them out of the dict */
         Py_INCREF(value);
         Py_ssize_t field = PyLong_AsSsize_t(key);
         int same = PyErr_Occurred() || !is_field(self, field) ? -1 : holds(line_of(self), field, value);
-        if (same < 0 || (same == 0 && PyDict_SetItem(news, key, value) < 0))
-            Py_CLEAR(news);
+        if (same < 0 || (same == 0 && PyDict_SetItem(differing, key, value) < 0))
+            Py_CLEAR(differing);
         Py_DECREF(key);
         Py_DECREF(value);
     }
-    return news;
+    return differing;
 }
 
 PyDoc_STRVAR(put_doc,
@@ -727,7 +727,7 @@ static PyObject *write_delta(const struct line *line, Py_ssize_t fields, int64_t
 
 static PyMethodDef cells_methods[] = {
     {"changed", cells_changed, METH_O, changed_doc},
-    {"news", cells_news, METH_O, news_doc},
+    {"differing", cells_differing, METH_O, differing_doc},
     {"put", (PyCFunction)(void (*)(void))cells_put, METH_FASTCALL, put_doc},
     {"load", (PyCFunction)(void (*)(void))cells_load, METH_FASTCALL, load_doc},
     {"stamp", cells_stamp, METH_O, stamp_doc},

@@ -190,7 +190,7 @@ class Board:
         name, mode, grade, period = source.name, source.mode, source.grade, source.period_ms
         for tick in ticks:
             row = rows[tick.symbol]
-            changed = row.news(tick.values)
+            changed = row.differing(tick.values)
             if row[field.TIMESTAMP] != tick.time:
                 changed[field.TIMESTAMP] = tick.time
             if row[field.SOURCE] != name or row[field.MODE] != mode:
@@ -209,7 +209,7 @@ class Board:
 
     def put(self, row: Row, values: Values) -> Change | None:
         """Set fields of one row for a reason other than a tick; return the change, if it is one."""
-        changed = row.news(values)
+        changed = row.differing(values)
         if not changed:
             return None
         derive(row, changed)
@@ -282,7 +282,7 @@ class Board:
                 self._state(row, opening(row))
 
     def _state(self, row: Row, said: Values) -> None:
-        changed = row.news(said)
+        changed = row.differing(said)
         if changed:
             derive(row, changed)
             row.put(self.rev, changed)

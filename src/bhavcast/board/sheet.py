@@ -57,7 +57,7 @@ class Cells:
         """Return the revision at which a field last changed; 0 if it never had a value."""
         return self.revs[number]
 
-    def news(self, values: Values) -> Values:
+    def differing(self, values: Values) -> Values:
         """Return those of some values, by number, that are not the row's."""
         mine = self._values
         return {number: value for number, value in values.items() if mine[number] != value}
