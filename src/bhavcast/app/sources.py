@@ -6,6 +6,8 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import msgspec
+
 from bhavcast.app.config import Config
 from bhavcast.app.config.agreement import refuse_missing
 from bhavcast.domain.calendar import Calendar, at_ist, ist
@@ -92,6 +94,11 @@ def _bhavcopy(config: Config, clock: Clock, calendar: Calendar, universe: Univer
         )
     closed = calendar.close_of(universe.date)
     market_clock = _clock(config, clock, closed + 60_000)
+    # Its closes are of the evening: neither the limits of that day follow from them nor a previous close. And the
+    # levels of the indices are made up, beside figures that are the exchange's.
+    unsaid = universe.days.keys() | {basis.symbol for basis in universe.indices}
+    closes = {symbol: close for symbol, close in universe.closes.items() if symbol not in unsaid}
+    universe = msgspec.structs.replace(universe, closes=closes)
     return Chosen(BhavcopyFeed(universe, closed, market_clock), market_clock, calendar.phase, universe, fixed=True)
 
 

@@ -16,7 +16,7 @@ SILENCE_S: Final = 0.2
 class BhavcopyFeed:
     """Implements the Feed port. Says the whole day once, stamped with its close at `closed_ms`, and then nothing more.
 
-    The official file gives no time of a trade, no book and no indices.
+    The official file gives no time of a trade, no book, no limits and no indices.
     """
 
     source = Source(name="bhavcopy", mode="eod", grade="eod")
