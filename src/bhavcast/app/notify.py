@@ -10,6 +10,8 @@ import socket
 from typing import Final
 
 VARIABLE: Final = "NOTIFY_SOCKET"
+# Set by our supervisor alone, where this process takes the place of one that was ready and ended.
+AGAIN: Final = "STARTED_AGAIN"
 
 
 def notify(**facts: str) -> None:
@@ -24,6 +26,11 @@ def notify(**facts: str) -> None:
         wire.setblocking(False)  # a listener that does not read is no reason to stand still
         with contextlib.suppress(OSError):
             wire.sendto(lines.encode(), address)
+
+
+def started_again() -> bool:
+    """Tell whether this process goes on with the work of another; what was asked of the start was asked of that one."""
+    return AGAIN in os.environ
 
 
 def facts_of(datagram: bytes) -> dict[str, str]:

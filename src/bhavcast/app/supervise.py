@@ -123,7 +123,8 @@ class Child:
         """Run it until it ends, and wait until it may be started again."""
         self._ready.clear()
         clock = self._keeper.clock
-        self.process = process = await self._keeper.spawn(self.role, {notify.VARIABLE: str(address)})
+        again = {notify.AGAIN: "1"} if self._ready_at else {}
+        self.process = process = await self._keeper.spawn(self.role, {notify.VARIABLE: str(address), **again})
         if self._keeper.stopping:  # meanwhile: who had to stop it did not see it
             self.send(signal.SIGKILL)
         watch = asyncio.create_task(self._watch())

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 
+import msgspec
+
 from bhavcast.app.build import build
 from bhavcast.app.config import Config
 from bhavcast.app.control import LineControl
 from bhavcast.app.control_socket import listening
 from bhavcast.app.line import keep_archive, run_ingest, sync
-from bhavcast.app.notify import notify
+from bhavcast.app.notify import notify, started_again
 from bhavcast.app.process import reload_on_hangup, settle, stop_on_signals, until
 from bhavcast.flow import recover
 
@@ -16,6 +18,8 @@ async def serve(config: Config, reread: Callable[[], Config]) -> int:
     """Write until told to stop; return the exit code."""
     stop = stop_on_signals()
     reload_on_hangup(reread)
+    if started_again():
+        config = msgspec.structs.replace(config, at=None)  # the market has gone on since
     parts = build(config, alone=config.bus.kind == "embedded")
 
     async def lead() -> None:
