@@ -343,6 +343,19 @@ async def test_a_silent_writer_is_told_too(cast):
         await following
 
 
+async def test_what_stands_there_without_a_writer_is_not_taken_for_what_is_said(cast):
+    """A Redis that has come back from its dump holds a board of then, and nobody's lease."""
+    async with bus_on(cast.address) as writer:
+        await begun(writer)
+        await writer.publish(message(101))
+    async with bus_on(cast.address) as reader, bus_on(cast.address) as again:
+        assert (await reader.snapshot()).rev == 101
+        assert await anext(reader.links()) == "degraded"
+        await again.lead(Claim("second"))
+        await reader.snapshot()
+        assert await anext(reader.links()) == "ok"
+
+
 async def test_a_reader_that_finds_no_epoch_looks_for_another_server_after_a_while(cast, tmp_path):
     """A master that came back empty is one until the Sentinels notice, and nobody writes to it any more."""
     path = tmp_path / "moves"

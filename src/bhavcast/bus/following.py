@@ -62,7 +62,11 @@ class Follower:
                     continue
                 # Between the two a server may have gone back: look again.
                 if found is not None and found.rev >= place.rev:
-                    self._hear()
+                    if await self._call("EXISTS", self._keys.lease):
+                        self._hear()
+                    else:  # nobody speaks: a server that has come back may hold its dump of long ago
+                        self._heard = self._clock.monotonic()
+                        self._say("degraded")
                     if found.rev < after.rev:
                         self.lost += 1
                         log.error("what was above the bus is lost", held=str(after), bus=str(found.position))
